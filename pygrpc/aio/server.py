@@ -1,0 +1,338 @@
+"""The asyncio server: ports, connections, finding handlers, stopping."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+from pygrpc.aio import base
+from pygrpc.aio.errors import UsageError
+from pygrpc.aio.servicer import HandlerRunner, ServicerContext
+from pygrpc.aio.transport import DeadlineTimer, Transport
+from pygrpc.core.call import MessageLimits
+from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.metadata import RawMetadata
+from pygrpc.core.server_call import ServerCall
+from pygrpc.core.server_connection import ServerConnection
+from pygrpc.core.status import Status
+from pygrpc.core.targets import Address, parse_listen_address
+from pygrpc.handlers import GenericRpcHandler, RpcMethodHandler
+from pygrpc.options import Options
+from pygrpc.status import StatusCode
+
+_LOGGER = logging.getLogger("pygrpc")
+_BACKLOG = 4096
+#: Seconds that clients have to answer the goodbye when no grace is given.
+_GOODBYE = 0.1
+
+
+class _CallDetails(NamedTuple):
+    method: str
+    invocation_metadata: RawMetadata
+
+
+class _ServerTransport(Transport[ServerConnection]):
+    def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop, server._on_lost)
+        self._server = server
+
+    def make_core(self) -> ServerConnection:
+        core = self._server._make_connection(self)
+        self._server._transports.add(self)
+        return core
+
+    def on_call(self, call: ServerCall) -> None:
+        self._server._on_call(call, self.peer)
+
+
+class Server(base.Server):
+    """A server; ``pygrpc.aio.server`` is the public way to make one."""
+
+    def __init__(
+        self,
+        executor: Executor | None,
+        handlers: Sequence[GenericRpcHandler] | None,
+        options: Options,
+        maximum_concurrent_rpcs: int | None,
+    ) -> None:
+        """Makes a server without ports."""
+        self._executor = executor
+        self._generic = list(handlers or ())
+        self._registered: dict[str, RpcMethodHandler] = {}
+        self._options = options
+        self._limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
+        self._settings = Http2Settings(
+            stream_window=options.stream_window,
+            connection_window=max(8 * options.stream_window, 1 << 20),
+            max_frame_size=options.max_frame_size,
+            max_header_list_size=options.max_metadata_size,
+            max_concurrent_streams=options.max_concurrent_streams,
+        )
+        self._maximum_calls = maximum_concurrent_rpcs
+        self._sockets: list[socket.socket] = []
+        self._unix_paths: list[str] = []
+        self._transports: set[_ServerTransport] = set()
+        self._contexts: set[ServicerContext] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: HandlerRunner | None = None
+        self._deadlines: DeadlineTimer[ServerCall] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._grace_ends: float | None = None
+        self._terminated: asyncio.Event = asyncio.Event()
+        self._empty: asyncio.Event = asyncio.Event()
+
+    # Set-up.
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[GenericRpcHandler]) -> None:  # noqa: D102
+        self._generic.extend(generic_rpc_handlers)
+
+    def add_registered_method_handlers(  # noqa: D102
+        self, service_name: str, method_handlers: Mapping[str, RpcMethodHandler]
+    ) -> None:
+        for method, handler in method_handlers.items():
+            self._registered[f"/{service_name}/{method}"] = handler
+
+    def add_insecure_port(self, address: str) -> int:  # noqa: D102
+        if self._loop is not None:
+            raise UsageError("add ports before the server is started")
+        try:
+            parsed = parse_listen_address(address)
+            bound = list(self._bind(parsed))
+        except (OSError, ValueError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            raise RuntimeError(f"Failed to bind to address {address}: {reason}") from error
+        self._sockets += bound
+        return 1 if parsed.path else int(bound[0].getsockname()[1])
+
+    def add_secure_port(self, address: str, server_credentials: Any) -> int:  # noqa: D102
+        raise UsageError("TLS is not supported yet; use add_insecure_port")
+
+    def _bind(self, address: Address) -> Iterator[socket.socket]:
+        if address.path:
+            yield self._bind_unix(address.path)
+            return
+        port = address.port
+        found = (
+            socket.getaddrinfo(
+                address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+            )
+            if address.host not in ("::", "0.0.0.0")
+            else [_any_address(address.host, port)]
+        )
+        bound: list[socket.socket] = []
+        try:
+            for family, _, _, _, name in dict.fromkeys(found):
+                bound.append(self._bind_tcp(socket.AddressFamily(family), (name[0], port, *name[2:])))
+                # All addresses of a name get the same port.
+                port = bound[0].getsockname()[1]
+        except OSError:
+            for each in bound:
+                each.close()
+            raise
+        yield from bound
+
+    def _bind_tcp(self, family: socket.AddressFamily, name: tuple[Any, ...]) -> socket.socket:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self._options.so_reuseport and hasattr(socket, "SO_REUSEPORT"):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                # "[::]" also means IPv4, as in grpcio.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(name)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def _bind_unix(self, path: str) -> socket.socket:
+        if path[0] != "\0":
+            with contextlib.suppress(FileNotFoundError):
+                if _is_dead_socket(path):
+                    os.unlink(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(path)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        if path[0] != "\0":
+            self._unix_paths.append(path)
+        return listener
+
+    async def start(self) -> None:  # noqa: D102
+        if self._loop is not None:
+            raise UsageError("Server is already started." if self._stopping is None else "Server is stopped.")
+        loop = self._loop = asyncio.get_running_loop()
+        self._runner = HandlerRunner(loop, self._executor)
+        self._deadlines = DeadlineTimer(loop, ServerCall.expire)
+        for listener in self._sockets:
+            self._listeners.append(
+                await loop.create_server(lambda: _ServerTransport(self, loop), sock=listener, backlog=_BACKLOG)
+            )
+
+    # Calls.
+
+    def _make_connection(self, transport: _ServerTransport) -> ServerConnection:
+        assert self._loop is not None
+        connection = ServerConnection(
+            transport,
+            self._settings,
+            self._limits,
+            self._loop.time(),
+            max_metadata_size=self._options.max_metadata_size,
+            handshake_timeout=self._options.handshake_timeout,
+        )
+        if self._stopping is not None:
+            connection.shutdown()
+        return connection
+
+    def _on_call(self, call: ServerCall, peer: str) -> None:
+        """Finds the handler of a new call, or refuses it."""
+        if self._stopping is not None:
+            call.finish(Status(StatusCode.UNAVAILABLE, "the server is shutting down"), [])
+            return
+        if self._maximum_calls is not None and len(self._contexts) >= self._maximum_calls:
+            call.finish(Status(StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"), [])
+            return
+        try:
+            handler = self._find_handler(call)
+        except Exception as error:
+            _LOGGER.exception("a generic handler raised for %s", call.head.path)
+            call.finish(Status(StatusCode.UNKNOWN, f"Error in service handler: {error}"), [])
+            return
+        if handler is None:
+            call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
+            return
+        assert self._loop is not None and self._deadlines is not None
+        call.request_streaming = handler.request_streaming
+        call.set_compression(self._options.compression)
+        context = ServicerContext(call, handler, peer, self._loop, self._contexts.discard)
+        call.listener = context
+        self._contexts.add(context)
+        if call.deadline is not None:
+            self._deadlines.add(call)
+        context.begin_when_ready(self._run)
+
+    def _find_handler(self, call: ServerCall) -> RpcMethodHandler | None:
+        path = call.head.path
+        handler = self._registered.get(path)
+        if handler is None:
+            details = _CallDetails(path, call.head.metadata)
+            for generic in self._generic:
+                handler = generic.service(details)
+                if handler is not None:
+                    break
+        return handler
+
+    def _run(self, context: ServicerContext) -> None:
+        assert self._runner is not None and self._loop is not None
+        coroutine = self._runner.run(context, context.handler)
+        if sys.version_info >= (3, 12):
+            # An eager task: most handlers end without waiting for anything, and need no turn of the loop.
+            context.task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+        else:
+            context.task = self._loop.create_task(coroutine)
+
+    def _on_lost(self, transport: Transport[ServerConnection], reason: str) -> None:
+        assert isinstance(transport, _ServerTransport)
+        self._transports.discard(transport)
+        if not self._transports:
+            self._empty.set()
+
+    # Stopping.
+
+    async def stop(self, grace: float | None) -> None:  # noqa: D102
+        if self._loop is None:
+            self._close_sockets()
+            self._terminated.set()
+            return
+        ends = self._loop.time() + (grace or 0)
+        if self._stopping is None:
+            self._grace_ends = ends
+            self._stopping = self._loop.create_task(self._stop())
+        elif self._grace_ends is not None and ends < self._grace_ends:
+            self._grace_ends = ends
+            self._empty.set()
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        assert self._loop is not None and self._grace_ends is not None
+        for listener in self._listeners:
+            listener.close()
+        for transport in list(self._transports):
+            transport.core.shutdown()
+            transport.flush()
+        while self._transports and (left := self._grace_ends - self._loop.time()) > 0:
+            await self._wait_empty(left)
+        status = Status(StatusCode.UNAVAILABLE, "the server is shutting down")
+        for transport in list(self._transports):
+            transport.core.cancel_calls(status)
+            transport.flush()
+        await self._wait_empty(_GOODBYE)
+        for transport in list(self._transports):
+            transport.abort()
+        tasks = [context.task for context in self._contexts if context.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GOODBYE)
+        await self._wait_empty(_GOODBYE)
+        self._close_sockets()
+        if self._deadlines is not None:
+            self._deadlines.close()
+        self._terminated.set()
+
+    async def _wait_empty(self, timeout: float) -> None:
+        if self._transports:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), timeout)
+
+    def _close_sockets(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+        for path in self._unix_paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: D102
+        try:
+            await asyncio.wait_for(self._terminated.wait(), timeout)
+        except TimeoutError:
+            return True
+        return False
+
+    def __del__(self) -> None:
+        """Closes what was bound but never started."""
+        if getattr(self, "_loop", None) is None:
+            for listener in getattr(self, "_sockets", ()):
+                listener.close()
+
+
+def _any_address(host: str, port: int) -> tuple[Any, ...]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return (family, socket.SOCK_STREAM, 0, "", (host, port, 0, 0) if family == socket.AF_INET6 else (host, port))
+
+
+def _is_dead_socket(path: str) -> bool:
+    """Whether a file is a Unix socket that nobody listens on any more."""
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return False

@@ -1,0 +1,422 @@
+"""A call as its handler sees it, and how a handler is run."""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, NoReturn
+
+from pygrpc.aio import base
+from pygrpc.aio.base_call import EOF
+from pygrpc.aio.errors import AbortError, UsageError
+from pygrpc.compression import Compression
+from pygrpc.core.metadata import Header, encode_metadata
+from pygrpc.core.server_call import ServerCall, ServerState
+from pygrpc.core.status import Status
+from pygrpc.handlers import RpcMethodHandler
+from pygrpc.metadata import Metadata, MetadataType
+from pygrpc.status import CODES, StatusCode
+
+_LOGGER = logging.getLogger("pygrpc")
+_MIXED_STYLES = "The iterator and read/write APIs may not be mixed on a single RPC."
+_FINISHED = "RPC already finished."
+
+
+class ServicerContext(base.ServicerContext[Any, Any]):
+    """A call as its handler sees it; one object per call, which also listens to the core."""
+
+    def __init__(
+        self,
+        core: ServerCall,
+        handler: RpcMethodHandler,
+        peer: str,
+        loop: asyncio.AbstractEventLoop,
+        on_finished: Callable[["ServicerContext"], None],
+    ) -> None:
+        """Takes over a call whose handler is known.
+
+        Args:
+            core: The call.
+            handler: What serves it.
+            peer: The client's address.
+            loop: The loop of the server.
+            on_finished: Told once when the handler has ended, or can't begin any more.
+        """
+        self._core = core
+        self.handler = handler
+        self._on_finished = on_finished
+        self._peer = peer
+        self._loop = loop
+        self._waiters: list[asyncio.Future[None]] = []
+        self._done_callbacks: list[Callable[[Any], None]] = []
+        self._code: StatusCode | None = None
+        self._details = ""
+        self._trailing: MetadataType = ()
+        self._trailing_headers: list[Header] = []
+        self._aborted = False
+        self._compress_next = True
+        #: Runs the handler; set once it has begun.
+        self.task: asyncio.Task[None] | None = None
+        self._on_ready: Callable[[ServicerContext], None] | None = None
+
+    # What the core reports.
+
+    def begin_when_ready(self, on_ready: Callable[["ServicerContext"], None]) -> None:
+        """Calls back as soon as the handler can start: at once for a stream of requests, else behind the request."""
+        if self.handler.request_streaming:
+            on_ready(self)
+        else:
+            self._on_ready = on_ready
+
+    def on_requests(self) -> None:  # noqa: D102
+        if self._on_ready is not None:
+            on_ready, self._on_ready = self._on_ready, None
+            on_ready(self)
+        else:
+            self._wake()
+
+    def on_writable(self) -> None:  # noqa: D102
+        self._wake()
+
+    def on_cancelled(self) -> None:  # noqa: D102
+        if self.task is not None:
+            self.task.cancel()
+        elif self._on_ready is not None:
+            # The request never came, so no handler will end this.
+            self._on_ready = None
+            self._on_finished(self)
+        self._wake()
+
+    def on_closed(self) -> None:  # noqa: D102
+        for callback in self._done_callbacks:
+            self._loop.call_soon(callback, self)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    # Messages.
+
+    async def read(self) -> Any:  # noqa: D102
+        core = self._core
+        while not core.has_message:
+            if core.ended:
+                self._raise_ended()
+            if core.requests_ended:
+                return EOF
+            await self._wait()
+        return self._take_request()
+
+    def _take_request(self) -> Any:
+        raw = self._core.read_message()
+        if raw is None:
+            self._raise_ended()
+        deserializer = self.handler.request_deserializer
+        if deserializer is None:
+            return raw
+        try:
+            return deserializer(raw)
+        except Exception:
+            _LOGGER.exception("the deserializer of a request of %s raised", self._core.head.path)
+            self._core.cancel(Status(StatusCode.INTERNAL, "Exception deserializing request!"))
+            raise AbortError("Exception deserializing request!") from None
+
+    def _raise_ended(self) -> NoReturn:
+        if self._aborted:
+            raise UsageError(_FINISHED)
+        raise asyncio.CancelledError(_FINISHED)
+
+    async def write(self, message: Any) -> None:  # noqa: D102
+        core = self._core
+        if core.ended:
+            self._raise_ended()
+        payload = self._serialize(message)
+        compress, self._compress_next = self._compress_next, True
+        if not core.send_message(payload, compress):
+            self._raise_ended()
+        while core.backlogged and not core.ended:
+            await self._wait()
+
+    def _serialize(self, message: Any) -> bytes:
+        serializer = self.handler.response_serializer
+        if serializer is None:
+            if isinstance(message, bytes):
+                return message
+            reason = f"without a serializer a response must be bytes, not {type(message).__name__}"
+        else:
+            try:
+                return serializer(message)
+            except Exception as error:
+                _LOGGER.exception("the serializer of a response of %s raised", self._core.head.path)
+                reason = f"{type(error).__name__}: {error}"
+        self._core.cancel(Status(StatusCode.INTERNAL, "Failed to serialize response!"))
+        raise AbortError(f"Failed to serialize response! {reason}")
+
+    async def send_initial_metadata(self, initial_metadata: MetadataType) -> None:  # noqa: D102
+        if self._core.ended:
+            self._raise_ended()
+        if self._core.state is not ServerState.OPEN:
+            raise UsageError("Send initial metadata failed: already sent")
+        self._core.send_headers(encode_metadata(initial_metadata))
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._core.connection is not None:
+            self._core.connection.on_output()
+
+    # The status.
+
+    async def abort(  # noqa: D102
+        self, code: StatusCode, details: str = "", trailing_metadata: MetadataType = ()
+    ) -> NoReturn:
+        self.abort_now(code, details, trailing_metadata)
+
+    def abort_now(self, code: StatusCode, details: str, trailing_metadata: MetadataType) -> NoReturn:
+        """What abort does, without the coroutine."""
+        if self._core.ended:
+            raise UsageError("Abort already called!" if self._aborted else _FINISHED)
+        if trailing_metadata:
+            self.set_trailing_metadata(trailing_metadata)
+        if code is StatusCode.OK:
+            _LOGGER.error("abort() was called with StatusCode.OK by %s; UNKNOWN is sent", self._core.head.path)
+            code, details = StatusCode.UNKNOWN, ""
+        self._code, self._details = code, details
+        self._aborted = True
+        self._core.finish(Status(code, details), self._trailing_headers)
+        raise AbortError("Locally aborted.")
+
+    async def abort_with_status(self, status: Any) -> NoReturn:  # noqa: D102
+        self.abort_now(status.code, status.details, status.trailing_metadata)
+
+    def set_trailing_metadata(self, trailing_metadata: MetadataType) -> None:  # noqa: D102
+        self._trailing_headers = encode_metadata(trailing_metadata)
+        self._trailing = tuple(trailing_metadata)
+
+    def trailing_metadata(self) -> MetadataType:  # noqa: D102
+        return self._trailing
+
+    def set_code(self, code: StatusCode) -> None:  # noqa: D102
+        self._code = code if isinstance(code, StatusCode) else _code_of(code)
+
+    def code(self) -> StatusCode | None:  # noqa: D102
+        return self._code
+
+    def set_details(self, details: str) -> None:  # noqa: D102
+        self._details = details
+
+    def details(self) -> str:  # noqa: D102
+        return self._details
+
+    def finish(self) -> None:
+        """Ends the call with the status that was set."""
+        status = Status(self._code or StatusCode.OK, self._details)
+        self._core.finish(status, self._trailing_headers)
+
+    def finish_with_error(self, error: BaseException) -> None:
+        """Ends the call because the handler raised."""
+        code = self._code if self._code not in (None, StatusCode.OK) else StatusCode.UNKNOWN
+        assert code is not None
+        self._core.finish(Status(code, f"Unexpected {type(error)}: {error}"), self._trailing_headers)
+
+    # The rest.
+
+    def invocation_metadata(self) -> Metadata:  # noqa: D102
+        return Metadata.from_tuple(self._core.head.metadata)
+
+    def set_compression(self, compression: Compression) -> None:  # noqa: D102
+        if self._core.state is not ServerState.OPEN:
+            raise RuntimeError("Compression setting must be specified before sending initial metadata")
+        self._core.set_compression(compression)
+
+    def disable_next_message_compression(self) -> None:  # noqa: D102
+        self._compress_next = False
+
+    def peer(self) -> str:  # noqa: D102
+        return self._peer
+
+    def peer_identities(self) -> Sequence[bytes] | None:  # noqa: D102
+        return None
+
+    def peer_identity_key(self) -> str | None:  # noqa: D102
+        return None
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # noqa: D102
+        return {}
+
+    def time_remaining(self) -> float | None:  # noqa: D102
+        deadline = self._core.deadline
+        return None if deadline is None else max(0.0, deadline - self._loop.time())
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:  # noqa: D102
+        if self._core.state is ServerState.CLOSED:
+            self._loop.call_soon(callback, self)
+        else:
+            self._done_callbacks.append(callback)
+
+    def cancelled(self) -> bool:  # noqa: D102
+        status = self._core.status
+        return status is not None and status.code is StatusCode.CANCELLED and not self._aborted
+
+    def done(self) -> bool:  # noqa: D102
+        return self._core.ended
+
+    # Requests as an iterator.
+
+    async def iterate_requests(self) -> AsyncIterator[Any]:
+        """Yields the requests."""
+        while (request := await self.read()) is not EOF:
+            yield request
+
+
+def _code_of(code: Any) -> StatusCode:
+    if isinstance(code, int) and 0 <= code < len(CODES):
+        return CODES[code]
+    return StatusCode.UNKNOWN
+
+
+class HandlerRunner:
+    """Runs method handlers of all kinds: async functions and generators here, plain ones in an executor."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: Executor | None) -> None:
+        """Makes a runner.
+
+        Args:
+            loop: The loop of the server.
+            executor: Where plain functions run; None for the loop's own.
+        """
+        self._loop = loop
+        self._executor = executor
+
+    async def run(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
+        """Runs a handler to its end and sends its status; raises nothing."""
+        try:
+            await self._invoke(context, handler)
+            context.finish()
+        except AbortError:
+            # Whoever raised it has ended the call; a handler that raises its own is to be told apart by nobody.
+            if not context.done():
+                context.finish_with_error(AbortError("aborted without abort()"))
+        except asyncio.CancelledError:
+            if not context.done():
+                context._core.cancel(Status(StatusCode.CANCELLED, "the handler was cancelled"))
+        except Exception as error:
+            if context.done():
+                _LOGGER.debug("the handler of %s raised behind the end of its call: %r", context._core.head.path, error)
+            else:
+                _LOGGER.exception("the handler of %s raised", context._core.head.path)
+                context.finish_with_error(error)
+        finally:
+            context._on_finished(context)
+
+    async def _invoke(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
+        behavior = handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
+        assert behavior is not None
+        if _is_async(behavior):
+            argument: Any = context.iterate_requests() if handler.request_streaming else await context.read()
+            result = behavior(argument, context)
+            if isinstance(result, AsyncIterable):
+                async for response in result:
+                    await context.write(response)
+            else:
+                await self._answer(context, handler, await result)
+        else:
+            sync_context = SyncServicerContext(context, self._loop)
+            argument = sync_context.iterate_requests() if handler.request_streaming else await context.read()
+            result = await self._in_thread(behavior, argument, sync_context)
+            if handler.response_streaming:
+                await self._drain(context, result)
+            else:
+                await self._answer(context, handler, result)
+
+    async def _answer(self, context: ServicerContext, handler: RpcMethodHandler, response: Any) -> None:
+        if handler.response_streaming:
+            if response is not None:
+                raise TypeError("a handler of a stream of responses must yield them or write them, not return one")
+        elif context.code() in (None, StatusCode.OK):
+            await context.write(response)
+
+    async def _drain(self, context: ServicerContext, responses: Any) -> None:
+        if responses is None:
+            return
+        iterator = iter(responses)
+        while (response := await self._in_thread(next, iterator, EOF)) is not EOF:
+            await context.write(response)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        variables = contextvars.copy_context()
+        return await self._loop.run_in_executor(self._executor, variables.run, function, *arguments)
+
+
+def _is_async(behavior: Callable[..., Any]) -> bool:
+    while hasattr(behavior, "func"):
+        behavior = behavior.func
+    if inspect.iscoroutinefunction(behavior) or inspect.isasyncgenfunction(behavior):
+        return True
+    call = getattr(behavior, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler too
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+class SyncServicerContext:
+    """The context of a plain function, which runs in a thread: what has to happen in the loop is handed over to it."""
+
+    def __init__(self, context: ServicerContext, loop: asyncio.AbstractEventLoop) -> None:
+        """Wraps the context of the call."""
+        self._context = context
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        """Passes on what only reads or sets a value, which is safe from any thread."""
+        return getattr(self._context, name)
+
+    def _in_loop(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def run() -> Any:
+            result = function(*arguments)
+            return await result if inspect.isawaitable(result) else result
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def abort(self, code: StatusCode, details: str = "", trailing_metadata: MetadataType = ()) -> NoReturn:
+        """Ends the call with a status other than OK, by raising."""
+        self._in_loop(self._context.abort_now, code, details, trailing_metadata)
+        raise AbortError("Locally aborted.")
+
+    def abort_with_status(self, status: Any) -> NoReturn:
+        """Does the same with a status object."""
+        self.abort(status.code, status.details, status.trailing_metadata)
+
+    def send_initial_metadata(self, initial_metadata: MetadataType) -> None:
+        """Sends the initial metadata."""
+        self._in_loop(self._context.send_initial_metadata, initial_metadata)
+
+    def cancel(self) -> bool:
+        """Cancels the call."""
+        self._loop.call_soon_threadsafe(
+            self._context._core.cancel, Status(StatusCode.CANCELLED, "Cancelled by the handler")
+        )
+        return True
+
+    def is_active(self) -> bool:
+        """Whether the call still goes on."""
+        return not self._context.done()
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Calls back when the call is over; returns False if it is."""
+        if self._context.done():
+            return False
+        self._loop.call_soon_threadsafe(self._context.add_done_callback, lambda _: callback())
+        return True
+
+    def iterate_requests(self) -> Iterator[Any]:
+        """Yields the requests."""
+        while (request := self._in_loop(self._context.read)) is not EOF:
+            yield request

@@ -1,0 +1,180 @@
+"""One connection on asyncio: bytes between a transport and the core, and timers."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pygrpc.core.client_call import ClientCall
+from pygrpc.core.connection import Connection
+from pygrpc.core.deadlines import Deadlines
+from pygrpc.core.server_call import ServerCall
+from pygrpc.core.targets import peer_name
+
+#: Bytes in the transport's buffer above which no more DATA is made.
+_WRITE_BUFFER = 262_144
+
+C = TypeVar("C", bound=Connection)
+T = TypeVar("T", ClientCall, ServerCall)
+
+
+class Transport(asyncio.Protocol, Generic[C]):
+    """The asyncio side of one connection.
+
+    The core calls ``flush_soon`` when it has something to write; what many calls have to say in one turn of the loop
+    goes out in one write.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Transport[C]", str], None]) -> None:
+        """Makes the protocol of a connection that is still to be made.
+
+        Args:
+            loop: The loop that runs it.
+            on_lost: Told once when the connection is gone, with the reason for people.
+        """
+        self._loop = loop
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._flush_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.core: C
+        self.peer = "unknown"
+
+    def make_core(self) -> C:
+        """Makes the core of the connection, now that there is one."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is connected."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.peer = _peer(transport)
+        self.core = self.make_core()
+        self.core.on_output = self.flush_soon
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        # What comes of these bytes goes out in one write below, so nobody needs to schedule one.
+        self._flush_scheduled = True
+        self.core.receive_data(data, self._loop.time())
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; in HTTP/2 that is the end."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self.core.sending_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has room."""
+        self.core.sending_paused = False
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        reason = str(exc) if exc else "the peer closed the connection"
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self.core.lost(reason)
+        self._on_lost(self, self.core.failure.details if self.core.failure else reason)
+
+    def flush_soon(self) -> None:
+        """Writes what is queued at the end of this turn of the loop."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Writes what is queued."""
+        self._flush_scheduled = False
+        transport = self._transport
+        if transport is None:
+            return
+        core = self.core
+        data = core.data_to_send()
+        while data:
+            transport.write(data)
+            data = core.data_to_send()
+        if core.closing:
+            transport.close()
+        elif not core.ready and self._timer is None:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        when = self.core.next_wakeup()
+        if when is not None:
+            self._timer = self._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.core.handle_timeout(self._loop.time())
+        self.flush()
+
+    def abort(self) -> None:
+        """Closes the socket at once, whatever is queued."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    raw = transport.get_extra_info("socket")
+    name = transport.get_extra_info("peername")
+    if raw is None or not name or raw.family == socket.AF_UNIX:
+        path = name if isinstance(name, str) else ""
+        return peer_name("unix", "", 0, path or str(transport.get_extra_info("sockname") or ""))
+    host, port = name[0], name[1]
+    if raw.family == socket.AF_INET6:
+        # A socket on [::] shows IPv4 clients as mapped addresses.
+        mapped = host.removeprefix("::ffff:")
+        return peer_name("ipv4", mapped, port) if "." in mapped else peer_name("ipv6", host, port)
+    return peer_name("ipv4", host, port)
+
+
+class DeadlineTimer(Generic[T]):
+    """One timer for the deadlines of many calls."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_expired: Callable[[T], None]) -> None:
+        """Makes a timer that isn't running.
+
+        Args:
+            loop: The loop that runs it.
+            on_expired: Called for each call whose deadline has passed.
+        """
+        self._loop = loop
+        self._on_expired: Callable[[T], None] = on_expired
+        self._deadlines: Deadlines[T] = Deadlines()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def add(self, call: T) -> None:
+        """Watches a call that has a deadline."""
+        self._deadlines.add(call)
+        deadline = call.deadline
+        if deadline is not None and (self._handle is None or deadline < self._handle.when()):
+            self._set(deadline)
+
+    def _set(self, when: float) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop.call_at(when, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        for call in self._deadlines.pop_expired(self._loop.time()):
+            self._on_expired(call)
+        following = self._deadlines.next()
+        if following is not None:
+            self._set(following)
+
+    def close(self) -> None:
+        """Stops the timer."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

@@ -1,0 +1,128 @@
+"""The client's end of a connection: starting calls within the server's limit, and leaving when the server says so."""
+
+from typing import Protocol
+
+from pygrpc.core.call import Call
+from pygrpc.core.client_call import ClientCall
+from pygrpc.core.connection import DEFAULT_ABUSE_LIMITS, AbuseLimits, Connection
+from pygrpc.core.http2 import MAX_STREAM_ID, ErrorCode, Http2Settings, error_name
+from pygrpc.core.http2.engine import StreamsExhausted
+from pygrpc.core.status import Status
+from pygrpc.status import StatusCode
+
+
+class ClientConnectionOwner(Protocol):
+    """Who made a connection and gives it calls."""
+
+    def on_ready(self) -> None:
+        """The server's SETTINGS arrived: the connection works."""
+
+    def on_draining(self, unsent: list[ClientCall]) -> None:
+        """The connection takes no new calls; those listed never left and may go elsewhere, others finish here."""
+
+
+class ClientConnection(Connection):
+    """A connection to a server.
+
+    Calls beyond the server's MAX_CONCURRENT_STREAMS wait here in order. After a GOAWAY the calls that the server
+    handles finish, and ``closing`` becomes true behind the last of them.
+    """
+
+    def __init__(
+        self,
+        owner: ClientConnectionOwner,
+        settings: Http2Settings,
+        now: float,
+        abuse: AbuseLimits = DEFAULT_ABUSE_LIMITS,
+    ) -> None:
+        """Makes a connection on which the preface is queued; calls may start right away."""
+        self._owner = owner
+        self._queue: dict[ClientCall, None] = {}
+        #: Whether no new call may start: the server said GOAWAY, the identifiers are used up, or we want to leave.
+        self.draining = False
+        self._first_bytes = True
+        super().__init__(settings, client_side=True, now=now, abuse=abuse)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the socket is to be closed: the connection failed, or it drains and its last call is over."""
+        return self.failure is not None or (self.draining and not self.calls)
+
+    def all_calls(self) -> list[ClientCall]:
+        """The calls that are on streams or wait for one."""
+        return [call for call in self.calls.values() if isinstance(call, ClientCall)] + list(self._queue)
+
+    def start(self, call: ClientCall) -> None:
+        """Starts a call, or lets it wait while the server allows no more streams; not to be called when draining."""
+        if len(self.calls) < self.engine.peer_max_concurrent_streams and not self._queue:
+            self._open(call)
+        else:
+            self._queue[call] = None
+            call.stop_waiting = lambda: self._queue.pop(call, None)
+
+    def _open(self, call: ClientCall) -> None:
+        timeout = None if call.deadline is None else call.deadline - self.now
+        try:
+            call.stream_id = self.engine.open_stream(call.request_headers(timeout), end_stream=False)
+        except StreamsExhausted:
+            self._queue[call] = None
+            self.drain()
+            return
+        call.connection = self
+        self.calls[call.stream_id] = call
+        self.want_to_send(call)
+        call.started()
+
+    def _open_waiting(self) -> None:
+        while self._queue and not self.draining and len(self.calls) < self.engine.peer_max_concurrent_streams:
+            call = next(iter(self._queue))
+            del self._queue[call]
+            self._open(call)
+
+    def forget(self, call: Call) -> None:
+        """Takes a call off the connection, which may make room for one that waits."""
+        super().forget(call)
+        self._open_waiting()
+
+    def drain(self) -> None:
+        """Lets the calls on streams finish, hands back those that wait, and takes no more."""
+        if self.draining:
+            return
+        self.draining = True
+        unsent, self._queue = list(self._queue), {}
+        for call in unsent:
+            call.stop_waiting = None
+        self._owner.on_draining(unsent)
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Takes bytes from the server."""
+        if self._first_bytes:
+            self._first_bytes = False
+            if data.startswith(b"HTTP/"):
+                line = data.split(b"\r\n", 1)[0][:64].decode("latin-1")
+                self._failed(f"the peer answered {line!r}: it speaks HTTP/1, not HTTP/2")
+                return
+        super().receive_data(data, now)
+
+    def settings_received(self) -> None:  # noqa: D102
+        first = not self.ready
+        super().settings_received()
+        if first:
+            self._owner.on_ready()
+        self._open_waiting()
+
+    def goaway_received(self, last_stream_id: int, error_code: int, debug: bytes) -> None:  # noqa: D102
+        text = debug[:128].decode("utf-8", "replace")
+        reason = f"the server sent GOAWAY ({error_name(error_code)}{', ' + text if text else ''})"
+        self.drain()
+        status = Status(StatusCode.UNAVAILABLE, f"{reason} before it handled this call")
+        for stream_id, call in list(self.calls.items()):
+            if stream_id > last_stream_id:
+                call.connection_lost(status)
+                self.forget(call)
+        if error_code != ErrorCode.NO_ERROR and last_stream_id != MAX_STREAM_ID and not self.calls:
+            self.failure = Status(StatusCode.UNAVAILABLE, reason)
+
+    def _end_calls(self, status: Status) -> None:
+        self.drain()
+        super()._end_calls(status)

@@ -1,0 +1,231 @@
+"""One connection and its calls: who gets to send, who is credited, how a connection ends.
+
+A shell moves the bytes. It passes what it reads to ``receive_data``, and then, or when ``on_output`` calls it, writes
+what ``data_to_send`` returns, until that is empty. While its own write buffer is full it sets ``sending_paused``: no DATA
+is made then, so that a slow reader costs no memory. ``closing`` says when to close the socket. ``next_wakeup`` says when
+to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pygrpc.core.call import SEND_BACKLOG, Call
+from pygrpc.core.headers import MalformedHeaders
+from pygrpc.core.http2 import ErrorCode, Http2Settings, create_engine, error_name
+from pygrpc.core.metadata import Header
+from pygrpc.core.status import Status
+from pygrpc.status import StatusCode
+
+#: DATA that is queued in the engine at most before the shell has to write it, in bytes.
+_BURST = 262_144
+#: Our DATA frames are not larger than this, in bytes, so that one stream doesn't hold up the others for long.
+_LARGEST_FRAME = 131_072
+#: Unread bytes of all calls together beyond which the connection gets no more credit.
+_UNREAD_LIMIT = 32 << 20
+#: Bytes of answers (to PING, SETTINGS, ...) that a peer may cause without reading them.
+_UNSENT_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AbuseLimits:
+    """How much of what costs us work, and no call needs, a peer may do.
+
+    Attributes:
+        burst: Frames of that kind that may come at once: PING, SETTINGS, RST_STREAM.
+        per_second: How many more may come each second.
+    """
+
+    burst: int = 10_000
+    per_second: float = 1_000.0
+
+
+DEFAULT_ABUSE_LIMITS = AbuseLimits()
+
+
+def _nothing() -> None:
+    """Does nothing: the default of ``Connection.on_output``."""
+
+
+class Connection:
+    """One end of a connection; the base of ClientConnection and ServerConnection."""
+
+    def __init__(self, settings: Http2Settings, client_side: bool, now: float, abuse: AbuseLimits) -> None:
+        """Makes a connection on which the preface is queued."""
+        self.engine = create_engine(self, settings, client_side)
+        #: Called when there is something to write, in case the shell isn't about to look anyway.
+        self.on_output: Callable[[], None] = _nothing
+        self.calls: dict[int, Call] = {}
+        self.now = now
+        #: Why the connection can't be used any more, or None.
+        self.failure: Status | None = None
+        #: Set by the shell while its write buffer is full.
+        self.sending_paused = False
+        #: Whether the peer's SETTINGS have arrived.
+        self.ready = False
+        self.send_frame_size = 16_384
+        self.credit_threshold = settings.stream_window // 4
+        self._connection_threshold = settings.connection_window // 4
+        self._unread = 0
+        self._owed = 0
+        #: Calls with something to send, in turn; and those of them that wait for the peer's window.
+        self._senders: dict[Call, None] = {}
+        self._blocked: dict[Call, None] = {}
+        self._abuse = abuse
+        self._allowance = float(abuse.burst)
+        self._allowance_at = now
+        self.engine.start()
+
+    # What a shell calls.
+
+    @property
+    def closing(self) -> bool:
+        """Whether the socket is to be closed once everything queued is written."""
+        return self.failure is not None
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Takes bytes from the peer; calls are told what they mean before this returns."""
+        self.now = now
+        self.engine.receive_data(data)
+        if self.engine.queued > _UNSENT_LIMIT and self.sending_paused:
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the peer causes answers that it doesn't read")
+
+    def data_to_send(self) -> bytes:
+        """Returns bytes to write; call again until it is empty."""
+        engine = self.engine
+        senders = self._senders
+        while senders and not self.sending_paused and engine.queued < _BURST:
+            call = next(iter(senders))
+            del senders[call]
+            before = call.pending_bytes
+            if call.pump():
+                # To the back of the queue: each stream gets one frame in turn.
+                senders[call] = None
+            elif call.pending_bytes:
+                self._blocked[call] = None
+            if before > SEND_BACKLOG >= call.pending_bytes:
+                call.writable()
+        return engine.data_to_send()
+
+    def lost(self, message: str) -> None:
+        """The socket is closed or broken; every call ends."""
+        if self.failure is None:
+            self.failure = Status(StatusCode.UNAVAILABLE, message)
+        self._end_calls(self.failure)
+
+    def next_wakeup(self) -> float | None:
+        """When handle_timeout is to be called, or None."""
+        return None
+
+    def handle_timeout(self, now: float) -> None:
+        """Does what is due."""
+        self.now = now
+
+    # What calls use.
+
+    def want_to_send(self, call: Call) -> None:
+        """Puts a call with queued output in line."""
+        self._senders[call] = None
+        self.on_output()
+
+    def bytes_read(self, size: int) -> None:
+        """Somebody has read, or dropped, bytes of a call's DATA."""
+        self._unread -= size
+        self._credit_connection()
+
+    def forget(self, call: Call) -> None:
+        """Takes a call off the connection: it is over in both directions."""
+        if self.calls.get(call.stream_id) is call:
+            del self.calls[call.stream_id]
+            self._senders.pop(call, None)
+            self._blocked.pop(call, None)
+            # Messages may still wait to be read, but they hold up no other call's credit any more.
+            self.bytes_read(call.unread)
+            call.unread = 0
+            self.on_output()
+
+    def fail(self, error_code: int, message: str) -> None:
+        """Gives the connection up: GOAWAY is queued and every call ends."""
+        if self.failure is None:
+            self.engine.send_goaway(self.engine.last_peer_stream_id, error_code, message.encode()[:128])
+            self._failed(message)
+            self.on_output()
+
+    def _failed(self, message: str) -> None:
+        self.failure = Status(StatusCode.UNAVAILABLE, message)
+        self._end_calls(self.failure)
+
+    def _end_calls(self, status: Status) -> None:
+        self._senders.clear()
+        self._blocked.clear()
+        for call in list(self.calls.values()):
+            call.connection_lost(status)
+        self.calls.clear()
+
+    # Http2Events.
+
+    def headers_received(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:  # noqa: D102
+        call = self.calls.get(stream_id)
+        if call is None:
+            return
+        try:
+            call.headers_received(headers, end_stream)
+        except MalformedHeaders as error:
+            self.engine.reset_stream(stream_id, error.error_code)
+            call.stream_reset(error.error_code, False)
+
+    def data_received(self, stream_id: int, data: bytes, flow_controlled: int, end_stream: bool) -> None:  # noqa: D102
+        self._owed += flow_controlled
+        call = self.calls.get(stream_id)
+        if call is not None:
+            self._unread += flow_controlled
+            call.data_received(data, flow_controlled, end_stream)
+        self._credit_connection()
+
+    def _credit_connection(self) -> None:
+        if self._owed >= self._connection_threshold and self._unread <= _UNREAD_LIMIT:
+            self.engine.increment_window(0, self._owed)
+            self._owed = 0
+            self.on_output()
+
+    def stream_reset(self, stream_id: int, error_code: int, remote: bool) -> None:  # noqa: D102
+        if remote:
+            self._count_abuse("RST_STREAM")
+        call = self.calls.get(stream_id)
+        if call is not None:
+            call.stream_reset(error_code, remote)
+
+    def window_opened(self, stream_id: int) -> None:  # noqa: D102
+        if stream_id:
+            call = self.calls.get(stream_id)
+            if call in self._blocked:
+                del self._blocked[call]
+                self._senders[call] = None
+        else:
+            self._senders |= self._blocked
+            self._blocked.clear()
+
+    def settings_received(self) -> None:  # noqa: D102
+        self._count_abuse("SETTINGS")
+        self.ready = True
+        self.send_frame_size = min(self.engine.peer_max_frame_size, _LARGEST_FRAME)
+
+    def ping_acknowledged(self, payload: bytes) -> None:
+        """A PING of ours was answered."""
+
+    def ping_received(self) -> None:  # noqa: D102
+        self._count_abuse("PING")
+
+    def goaway_received(self, last_stream_id: int, error_code: int, debug: bytes) -> None:
+        """The peer handles no stream of ours above ``last_stream_id``."""
+
+    def connection_failed(self, error_code: int, message: str) -> None:  # noqa: D102
+        self._failed(f"the peer broke HTTP/2 ({error_name(error_code)}): {message}")
+
+    def _count_abuse(self, what: str) -> None:
+        # A token bucket; RST_STREAM is in it because of the rapid reset attack (CVE-2023-44487).
+        abuse = self._abuse
+        elapsed = self.now - self._allowance_at
+        self._allowance = min(self._allowance + elapsed * abuse.per_second, abuse.burst) - 1
+        self._allowance_at = self.now
+        if self._allowance < 0:
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what} frames")

@@ -1,0 +1,307 @@
+"""Header blocks of a call: requests, responses, trailers (PROTOCOL-HTTP2.md, "Requests" and "Responses").
+
+Nothing from the peer is trusted: a block is checked by the rules of RFC 9113, section 8, before its parts are used.
+"""
+
+import re
+from typing import NamedTuple
+
+from pygrpc.core.compression import ACCEPT_ENCODING
+from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.metadata import Header, RawMetadata, decode_metadata, header_list_size
+from pygrpc.core.status import Status, decode_message, decode_status, encode_message, status_from_http
+from pygrpc.core.timeouts import decode_timeout, encode_timeout
+from pygrpc.status import StatusCode
+
+CONTENT_TYPE = b"application/grpc"
+_IDENTITY = b"identity"
+
+# RFC 9113, section 8.2.1: what no field value may hold.
+_FORBIDDEN = re.compile(rb"[\0\r\n]")
+# RFC 9113, section 8.2.2: a message with one of these is malformed.
+_CONNECTION_SPECIFIC = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
+_REQUEST_PSEUDO = frozenset([b":method", b":scheme", b":path", b":authority"])
+#: Headers of the protocol itself, which are not part of a call's metadata.
+_NOT_METADATA = frozenset(
+    [
+        b"te",
+        b"content-type",
+        b"content-length",
+        b"host",
+        b"date",
+        b"grpc-encoding",
+        b"grpc-accept-encoding",
+        b"grpc-timeout",
+        b"grpc-status",
+        b"grpc-message",
+        b"grpc-previous-rpc-attempts",
+    ]
+)
+
+
+class MalformedHeaders(Exception):
+    """A header block breaks RFC 9113, section 8: a stream error of type PROTOCOL_ERROR."""
+
+    error_code = ErrorCode.PROTOCOL_ERROR
+
+
+class RequestRejected(Exception):
+    """A request that is valid HTTP and gets an answer, but not from a handler.
+
+    Attributes:
+        status: The gRPC status of the answer.
+        http_status: The HTTP status of the answer.
+        extra: Headers to add to the answer.
+    """
+
+    def __init__(self, status: Status, http_status: bytes = b"200", extra: tuple[Header, ...] = ()) -> None:
+        """Keeps the parts of the answer."""
+        super().__init__(status.details)
+        self.status = status
+        self.http_status = http_status
+        self.extra = extra
+
+
+class RequestHead(NamedTuple):
+    """What the header block of a request says.
+
+    Attributes:
+        path: The method's full name, ``/package.Service/Method``.
+        authority: The host that the client asked for.
+        timeout: Seconds until the deadline, or None.
+        encoding: The encoding of compressed messages, or None for identity.
+        accept_encoding: The encodings that the client can read.
+        metadata: The custom metadata, with ``user-agent``.
+    """
+
+    path: str
+    authority: str
+    timeout: float | None
+    encoding: bytes | None
+    accept_encoding: frozenset[bytes]
+    metadata: RawMetadata
+
+
+class ResponseHead(NamedTuple):
+    """What the first header block of a response says.
+
+    Attributes:
+        encoding: The encoding of compressed messages, or None for identity.
+        accept_encoding: The encodings that the server can read.
+        metadata: The initial metadata.
+    """
+
+    encoding: bytes | None
+    accept_encoding: frozenset[bytes]
+    metadata: RawMetadata
+
+
+def request_headers(
+    path: str,
+    authority: str,
+    scheme: bytes,
+    user_agent: bytes,
+    timeout: float | None,
+    encoding: bytes | None,
+    metadata: list[Header],
+) -> list[Header]:
+    """Builds the header block of a request, the Call-Definition before the custom metadata."""
+    headers = [
+        (b":method", b"POST"),
+        (b":scheme", scheme),
+        (b":path", path.encode()),
+        (b":authority", authority.encode()),
+        (b"te", b"trailers"),
+        (b"content-type", CONTENT_TYPE),
+        (b"user-agent", user_agent),
+        (b"grpc-accept-encoding", ACCEPT_ENCODING),
+    ]
+    if timeout is not None:
+        headers.insert(4, (b"grpc-timeout", encode_timeout(timeout).encode()))
+    if encoding is not None:
+        headers.append((b"grpc-encoding", encoding))
+    headers += metadata
+    return headers
+
+
+def response_headers(encoding: bytes | None, metadata: list[Header]) -> list[Header]:
+    """Builds the first header block of a response that is not Trailers-Only."""
+    headers = [(b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING)]
+    if encoding is not None:
+        headers.append((b"grpc-encoding", encoding))
+    headers += metadata
+    return headers
+
+
+def trailers(code: StatusCode, details: str, metadata: list[Header]) -> list[Header]:
+    """Builds the trailers of a response; the status is sent even when it is OK."""
+    headers = [(b"grpc-status", b"%d" % code.value[0])]
+    if details:
+        headers.append((b"grpc-message", encode_message(details)))
+    headers += metadata
+    return headers
+
+
+def trailers_only(http_status: bytes, trailing: list[Header]) -> list[Header]:
+    """Builds a Trailers-Only response: one block with END_STREAM that is headers and trailers at once."""
+    return [(b":status", http_status), (b"content-type", CONTENT_TYPE), *trailing]
+
+
+def parse_request(headers: list[Header], max_metadata_size: int) -> RequestHead:
+    """Reads the header block of a request.
+
+    Args:
+        headers: The fields of the block in order.
+        max_metadata_size: The largest header list accepted, in bytes as header_list_size counts them.
+
+    Raises:
+        MalformedHeaders: The block is not a valid HTTP/2 request.
+        RequestRejected: The request is answered with an error right away.
+    """
+    fields, custom = _split(headers, pseudo=_REQUEST_PSEUDO)
+    method, path, scheme = fields.get(b":method"), fields.get(b":path"), fields.get(b":scheme")
+    if not method or not path or not scheme:
+        raise MalformedHeaders("a request needs :method, :scheme and :path (RFC 9113, section 8.3.1)")
+    size = header_list_size(headers)
+    if size > max_metadata_size:
+        details = f"received metadata size exceeds limit: {size} vs. {max_metadata_size} bytes"
+        raise RequestRejected(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+    if method != b"POST":
+        text = method[:32].decode("latin-1")
+        status = Status(StatusCode.INTERNAL, f"a gRPC request is a POST, not a {text}")
+        raise RequestRejected(status, b"405", ((b"allow", b"POST"),))
+    _require_grpc(fields.get(b"content-type"))
+    try:
+        timeout_text = fields.get(b"grpc-timeout")
+        timeout = decode_timeout(timeout_text.decode("latin-1")) if timeout_text is not None else None
+        metadata = decode_metadata(custom)
+    except ValueError as error:
+        raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
+    authority = fields.get(b":authority") or fields.get(b"host") or b""
+    return RequestHead(
+        path.decode("latin-1"),
+        authority.decode("latin-1"),
+        timeout,
+        _encoding(fields),
+        _accept_encoding(fields),
+        metadata,
+    )
+
+
+def _require_grpc(content_type: bytes | None) -> None:
+    # PROTOCOL-HTTP2.md: 415 for a content-type that doesn't begin with application/grpc; application/grpc-web begins
+    # so too, but is another protocol.
+    if content_type is not None and content_type.startswith(CONTENT_TYPE):
+        rest = content_type[len(CONTENT_TYPE) :]
+        if not rest or rest[:1] in (b"+", b";"):
+            return
+    shown = "no content-type" if content_type is None else f"content-type {content_type[:64].decode('latin-1')!r}"
+    status = Status(StatusCode.UNKNOWN, f"a gRPC request has content-type application/grpc, this one has {shown}")
+    raise RequestRejected(status, b"415")
+
+
+def parse_response(headers: list[Header]) -> ResponseHead | Status:
+    """Reads a response's first header block when it doesn't end the stream.
+
+    Returns:
+        The head, or the status to end the call with when this is no gRPC response.
+
+    Raises:
+        MalformedHeaders: The block is not a valid HTTP/2 response.
+    """
+    fields, custom = _split(headers, pseudo=frozenset([b":status"]))
+    http_status = _http_status(fields)
+    if b"grpc-status" in fields:
+        # Only a trailers block carries a status; whoever sends it early still means it.
+        return _status(fields, custom)
+    if http_status != b"200":
+        return status_from_http(http_status)
+    content_type = fields.get(b"content-type")
+    if content_type is None or not content_type.startswith(CONTENT_TYPE):
+        shown = "no content-type" if content_type is None else f"content-type {content_type[:64].decode('latin-1')!r}"
+        return Status(StatusCode.UNKNOWN, f"the peer's response is not gRPC: it has {shown}")
+    try:
+        metadata = decode_metadata(custom)
+    except ValueError as error:
+        return Status(StatusCode.INTERNAL, str(error))
+    return ResponseHead(_encoding(fields), _accept_encoding(fields), metadata)
+
+
+def parse_trailers(headers: list[Header], trailers_only: bool) -> Status:
+    """Reads the block that ends a response.
+
+    Args:
+        headers: The fields of the block in order.
+        trailers_only: Whether the block is also the first one, so that it has ``:status``.
+
+    Raises:
+        MalformedHeaders: The block is not valid in HTTP/2.
+    """
+    fields, custom = _split(headers, pseudo=frozenset([b":status"]) if trailers_only else frozenset())
+    if b"grpc-status" in fields:
+        return _status(fields, custom)
+    if trailers_only:
+        http_status = _http_status(fields)
+        if http_status != b"200":
+            return status_from_http(http_status)
+    return Status(StatusCode.UNKNOWN, "the server ended the call without a grpc-status")
+
+
+def _http_status(fields: dict[bytes, bytes]) -> bytes:
+    http_status = fields.get(b":status", b"")
+    if len(http_status) != 3 or not http_status.isdigit():
+        raise MalformedHeaders("a response needs a :status of three digits (RFC 9113, section 8.3.2)")
+    return http_status
+
+
+def _status(fields: dict[bytes, bytes], custom: list[Header]) -> Status:
+    try:
+        code = decode_status(fields[b"grpc-status"])
+        return Status(code, decode_message(fields.get(b"grpc-message", b"")), decode_metadata(custom))
+    except ValueError as error:
+        return Status(StatusCode.INTERNAL, str(error))
+
+
+def _encoding(fields: dict[bytes, bytes]) -> bytes | None:
+    encoding = fields.get(b"grpc-encoding", _IDENTITY)
+    return None if encoding == _IDENTITY else encoding
+
+
+def _accept_encoding(fields: dict[bytes, bytes]) -> frozenset[bytes]:
+    value = fields.get(b"grpc-accept-encoding")
+    return _parse_accept_encoding(value) if value else frozenset()
+
+
+def _parse_accept_encoding(value: bytes) -> frozenset[bytes]:
+    if value == ACCEPT_ENCODING:
+        return _OUR_ENCODINGS
+    return frozenset(part.strip() for part in value.split(b","))
+
+
+_OUR_ENCODINGS = frozenset(part.strip() for part in ACCEPT_ENCODING.split(b","))
+
+
+def _split(headers: list[Header], pseudo: frozenset[bytes]) -> tuple[dict[bytes, bytes], list[Header]]:
+    """Parts a block into the protocol's own fields and the custom ones, by RFC 9113, sections 8.2 and 8.3."""
+    fields: dict[bytes, bytes] = {}
+    custom: list[Header] = []
+    regular = False
+    for header in headers:
+        name, value = header
+        if _FORBIDDEN.search(value):
+            raise MalformedHeaders(f"the value of {name!r} holds a NUL, CR or LF (RFC 9113, section 8.2.1)")
+        if name[:1] == b":":
+            if regular or name in fields or name not in pseudo:
+                raise MalformedHeaders(f"the pseudo-header {name!r} is unknown, repeated or not in front")
+            fields[name] = value
+            continue
+        regular = True
+        if name in _NOT_METADATA:
+            fields[name] = value
+            continue
+        if name in _CONNECTION_SPECIFIC or not name or name != name.lower():
+            raise MalformedHeaders(f"the header {name!r} is not allowed in HTTP/2 (RFC 9113, section 8.2)")
+        custom.append(header)
+    if fields.get(b"te", b"trailers") != b"trailers":
+        raise MalformedHeaders("te may only be 'trailers' (RFC 9113, section 8.2.2)")
+    return fields, custom

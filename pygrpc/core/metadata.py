@@ -1,0 +1,104 @@
+"""Custom metadata on the wire: ASCII and binary headers (PROTOCOL-HTTP2.md, "Custom-Metadata")."""
+
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+
+Header = tuple[bytes, bytes]
+MetadataValue = str | bytes
+#: Metadata as users see it: keys are lower-case text, values bytes for ``-bin`` keys and text for the others.
+RawMetadata = tuple[tuple[str, MetadataValue], ...]
+MetadataLike = Iterable[tuple[str, MetadataValue]]
+
+_KEY = re.compile(r"[0-9a-z_.\-]+")
+_VALUE = re.compile(rb"[\x20-\x7e]*")
+
+#: Headers that only the library may write: the Call-Definition and what HTTP/2 forbids (RFC 9113, section 8.2.2).
+_RESERVED = frozenset(
+    [
+        "grpc-timeout",
+        "grpc-encoding",
+        "grpc-accept-encoding",
+        "grpc-status",
+        "grpc-message",
+        "grpc-previous-rpc-attempts",
+        "connection",
+        "proxy-connection",
+        "keep-alive",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+    ]
+)
+#: Headers that the library writes itself; proxies copy them from call to call, so they are dropped without a word.
+_OVERRIDDEN = frozenset(["te", "content-type", "user-agent"])
+
+
+def header_list_size(headers: Iterable[Header]) -> int:
+    """The size of a header list in bytes as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113, section 6.5.2)."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)
+
+
+def encode_metadata(metadata: MetadataLike) -> list[Header]:
+    """Turns a user's metadata into headers; order and repeated keys are kept.
+
+    Raises:
+        ValueError: A key or a value can't be sent; the text says which one and why.
+        TypeError: A key isn't text, or a value neither text nor bytes.
+    """
+    headers: list[Header] = []
+    for item in metadata:
+        key, value = item
+        if not isinstance(key, str):
+            raise TypeError(f"metadata was invalid: the key {key!r} is not a str")
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(f"metadata was invalid: the value of {key!r} must be str or bytes, not {value!r}")
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
+        if key in _RESERVED:
+            raise ValueError(f"metadata was invalid: the key {key!r} is reserved for the library")
+        if key in _OVERRIDDEN:
+            continue
+        raw = value.encode() if isinstance(value, str) else value
+        if key.endswith("-bin"):
+            raw = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
+        elif not _VALUE.fullmatch(raw):
+            raise ValueError(
+                f"metadata was invalid: the value of {key!r} may hold only printable ASCII, not {value!r};"
+                " use a key that ends in -bin for other bytes"
+            )
+        headers.append((key.encode(), raw))
+    return headers
+
+
+def decode_metadata(headers: Sequence[Header]) -> RawMetadata:
+    """Turns custom headers into metadata as users see it.
+
+    Raises:
+        ValueError: The value of a ``-bin`` key is not base64.
+    """
+    metadata: list[tuple[str, MetadataValue]] = []
+    for name, value in headers:
+        key = name.decode("latin-1")
+        if key.endswith("-bin"):
+            metadata.extend((key, _decode_base64(key, part)) for part in value.split(b","))
+        else:
+            metadata.append((key, _decode_text(value)))
+    return tuple(metadata)
+
+
+def _decode_text(value: bytes) -> MetadataValue:
+    # A valid HTTP value that isn't printable ASCII must not be an error; what isn't text stays bytes, as in grpcio.
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _decode_base64(key: str, value: bytes) -> bytes:
+    stripped = value.strip(b" \t").rstrip(b"=")
+    try:
+        return binascii.a2b_base64(stripped + b"=" * (-len(stripped) % 4), strict_mode=True)
+    except binascii.Error as error:
+        raise ValueError(f"the value of {key!r} is not base64: {error}") from None

@@ -1,0 +1,269 @@
+"""The server's end of a call.
+
+States, from the server's point of view; the columns are what has been sent:
+
+    OPEN ----------> HEADERS_SENT ----------> STATUS_SENT -----------> CLOSED
+      |   headers         |       status           |   all is written
+      |                   |                        |
+      +-------------------+--------- lost ---------+----------------> CLOSED
+
+``lost`` is a reset by the client or the end of the connection: nobody reads the status any more. A handler that still
+runs is told so by ``on_cancelled``, as it is when the deadline passes or the client breaks the protocol; then the
+status goes out without it. Sending the status without headers before it is a Trailers-Only response.
+"""
+
+import enum
+from typing import Protocol
+
+from pygrpc.core.call import Call, IllegalTransition, MessageLimits
+from pygrpc.core.compression import encoding_name
+from pygrpc.core.headers import (
+    RequestHead,
+    parse_trailers,
+    response_headers,
+    trailers,
+    trailers_only,
+)
+from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.metadata import Header
+from pygrpc.core.status import Status
+from pygrpc.status import StatusCode
+
+
+class ServerState(enum.Enum):
+    """Where a server call is; see the module's text."""
+
+    OPEN = enum.auto()
+    HEADERS_SENT = enum.auto()
+    STATUS_SENT = enum.auto()
+    CLOSED = enum.auto()
+
+
+class _Event(enum.Enum):
+    HEADERS = enum.auto()
+    STATUS = enum.auto()
+    WRITTEN = enum.auto()
+    LOST = enum.auto()
+
+
+_TRANSITIONS: dict[ServerState, dict[_Event, ServerState]] = {
+    ServerState.OPEN: {
+        _Event.HEADERS: ServerState.HEADERS_SENT,
+        _Event.STATUS: ServerState.STATUS_SENT,
+        _Event.LOST: ServerState.CLOSED,
+    },
+    ServerState.HEADERS_SENT: {_Event.STATUS: ServerState.STATUS_SENT, _Event.LOST: ServerState.CLOSED},
+    ServerState.STATUS_SENT: {_Event.WRITTEN: ServerState.CLOSED, _Event.LOST: ServerState.CLOSED},
+    ServerState.CLOSED: {},
+}
+_ACTIVE = frozenset([ServerState.OPEN, ServerState.HEADERS_SENT])
+
+
+class ServerCallListener(Protocol):
+    """Who is told what happens to a server call; called while the connection handles bytes, so it must not block."""
+
+    def on_requests(self) -> None:
+        """A request can be read, or the last one has been: see has_message and requests_ended."""
+
+    def on_writable(self) -> None:
+        """The call isn't backlogged any more."""
+
+    def on_cancelled(self) -> None:
+        """The call ended although no handler ended it: ``call.status`` says why."""
+
+    def on_closed(self) -> None:
+        """Everything is written, or never will be."""
+
+
+class ServerCall(Call):
+    """One call as its server sees it."""
+
+    side = "SERVER"
+
+    def __init__(self, head: RequestHead, deadline: float | None, limits: MessageLimits) -> None:
+        """Makes a call for a request whose headers have come."""
+        super().__init__(limits)
+        self.head = head
+        self.deadline = deadline
+        self.state = ServerState.OPEN
+        self.listener: ServerCallListener | None = None
+        self._receive_encoding = head.encoding
+        #: Whether any number of requests is right; otherwise exactly one is. Set by whoever knows the method.
+        self.request_streaming = True
+        self._requests = 0
+        #: How the call ended, or None.
+        self.status: Status | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the handler's work doesn't matter any more."""
+        return self.state not in _ACTIVE
+
+    @property
+    def requests_ended(self) -> bool:
+        """Whether the client has sent its last request, and all have been read."""
+        return self.remote_ended and not self._messages
+
+    def _move(self, event: _Event) -> None:
+        try:
+            self.state = _TRANSITIONS[self.state][event]
+        except KeyError:
+            raise IllegalTransition(f"{event.name} in state {self.state.name}") from None
+
+    # What the handler does.
+
+    def set_compression(self, compression: int | None) -> None:
+        """Chooses the encoding of the responses; one that the client doesn't accept means identity.
+
+        The choice is made known in the headers, so it counts until they are sent.
+        """
+        encoding = encoding_name(compression)
+        self._send_encoding = encoding if encoding in self.head.accept_encoding else None
+
+    def send_headers(self, metadata: list[Header]) -> None:
+        """Sends the response headers with the initial metadata; a call that has ended is passed over."""
+        if self.state is ServerState.OPEN:
+            assert self.connection is not None
+            self._move(_Event.HEADERS)
+            self.connection.engine.send_headers(
+                self.stream_id, response_headers(self._send_encoding, metadata), end_stream=False
+            )
+
+    def send_message(self, payload: bytes, compress: bool = True) -> bool:
+        """Queues a response, behind the headers; returns False if the call has ended or ends because of its size."""
+        if self.state is ServerState.OPEN:
+            self.send_headers([])
+        return self.state is ServerState.HEADERS_SENT and self._queue_message(payload, compress)
+
+    def finish(self, status: Status, metadata: list[Header], extra: tuple[Header, ...] = ()) -> bool:
+        """Sends the status behind all messages; returns False if the call had ended before.
+
+        Args:
+            status: The code and the details.
+            metadata: The trailing metadata as headers.
+            extra: Further headers of a response that is Trailers-Only.
+        """
+        return self.answer(status, metadata, b"200", extra)
+
+    def answer(
+        self, status: Status, metadata: list[Header], http_status: bytes, extra: tuple[Header, ...] = ()
+    ) -> bool:
+        """Does the same with an HTTP status of choice, which only a Trailers-Only response has room for."""
+        if self.state not in _ACTIVE:
+            return False
+        block = trailers(status.code, status.details, metadata)
+        if self.state is ServerState.OPEN:
+            block = trailers_only(http_status, [*block, *extra])
+        self.status = status
+        self._ending = block
+        self._move(_Event.STATUS)
+        self.discard_messages()
+        self._want_to_send()
+        return True
+
+    def _fail(self, status: Status) -> None:
+        """The call ends with an error that no handler chose."""
+        if self.state in _ACTIVE:
+            self._drop_output()
+            self.finish(status, [])
+            self._tell_cancelled()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self._fail(Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def cancel(self, status: Status) -> None:
+        """Ends the call from the server's side without asking the handler."""
+        self._fail(status)
+
+    # What the connection reports.
+
+    def headers_received(self, headers: list[Header], end_stream: bool) -> None:
+        """Trailers of a request; gRPC gives them no meaning, but they must be valid."""
+        parse_trailers(headers, trailers_only=False)
+        if end_stream:
+            self._requests_complete()
+
+    def data_received(self, data: bytes, flow_controlled: int, end_stream: bool) -> None:
+        """Request messages."""
+        if self.state not in _ACTIVE:
+            self.unread += flow_controlled
+            self._read_bytes(flow_controlled)
+            self.remote_ended = self.remote_ended or end_stream
+            return
+        before = len(self._messages)
+        if not self._receive(data, flow_controlled):
+            self.remote_ended = self.remote_ended or end_stream
+            return
+        came = len(self._messages) - before
+        self._requests += came
+        if self._requests > 1 and not self.request_streaming:
+            self.remote_ended = self.remote_ended or end_stream
+            details = "the client sent more than one message to a method with a single request"
+            self._fail(Status(StatusCode.UNIMPLEMENTED, details))
+            return
+        if end_stream:
+            self._requests_complete()
+            return
+        self._credit()
+        if came and self.request_streaming and self.listener is not None:
+            self.listener.on_requests()
+
+    def _requests_complete(self) -> None:
+        self.remote_ended = True
+        if self.state not in _ACTIVE:
+            return
+        if self._reader.mid_message:
+            size = self._reader.buffered
+            details = f"the client ended its requests in the middle of a message ({size} bytes in)"
+            self._fail(Status(StatusCode.INTERNAL, details))
+        elif not self.request_streaming and self._requests != 1:
+            details = "the client ended its requests without the message that it should have sent"
+            self._fail(Status(StatusCode.UNIMPLEMENTED, details))
+        elif self.listener is not None:
+            self.listener.on_requests()
+
+    def stream_reset(self, error_code: int, remote: bool) -> None:
+        """The client reset the stream, or it broke HTTP/2 on it."""
+        self._lost(Status(StatusCode.CANCELLED, f"the client reset the stream (error code {error_code})"))
+
+    def connection_lost(self, status: Status) -> None:
+        """The connection is gone."""
+        self._lost(Status(StatusCode.CANCELLED, status.details))
+
+    def _lost(self, status: Status) -> None:
+        active = self.state in _ACTIVE
+        if self.state is ServerState.CLOSED:
+            return
+        self._move(_Event.LOST)
+        self._drop_output()
+        self.discard_messages()
+        if active:
+            self.status = status
+            self._tell_cancelled()
+        self._leave()
+
+    def writable(self) -> None:
+        """The send queue has room again."""
+        if self.listener is not None:
+            self.listener.on_writable()
+
+    # How it ends.
+
+    def _tell_cancelled(self) -> None:
+        if self.listener is not None:
+            self.listener.on_cancelled()
+
+    def _on_local_end(self) -> None:
+        self._move(_Event.WRITTEN)
+        if not self.remote_ended:
+            # RFC 9113, section 8.1: after a complete response the client need not finish its request.
+            assert self.connection is not None
+            self.connection.engine.reset_stream(self.stream_id, ErrorCode.NO_ERROR)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.connection is not None:
+            self.connection.forget(self)
+        if self.listener is not None:
+            self.listener.on_closed()

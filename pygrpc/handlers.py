@@ -1,0 +1,138 @@
+"""What a server calls: method handlers, and the generic handlers that find them by name."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from pygrpc.metadata import Metadatum
+
+Serializer = Callable[[Any], bytes]
+Deserializer = Callable[[bytes], Any]
+
+
+class HandlerCallDetails(Protocol):
+    """What is known of a call before its method has been found."""
+
+    @property
+    def method(self) -> str:
+        """The full name, ``/package.Service/Method``."""
+
+    @property
+    def invocation_metadata(self) -> Sequence[Metadatum]:
+        """The metadata that the client sent."""
+
+
+class RpcMethodHandler(abc.ABC):
+    """How one method is served.
+
+    Attributes:
+        request_streaming: Whether the client sends any number of requests, or exactly one.
+        response_streaming: Whether the server sends any number of responses, or exactly one.
+        request_deserializer: Turns the bytes of a message into a request; None leaves the bytes.
+        response_serializer: Turns a response into bytes; None takes bytes.
+        unary_unary: The behaviour, if both flags are False; the other three likewise.
+    """
+
+    request_streaming: bool
+    response_streaming: bool
+    request_deserializer: Deserializer | None
+    response_serializer: Serializer | None
+    unary_unary: Callable[..., Any] | None
+    unary_stream: Callable[..., Any] | None
+    stream_unary: Callable[..., Any] | None
+    stream_stream: Callable[..., Any] | None
+
+
+class _MethodHandlerFields(NamedTuple):
+    request_streaming: bool
+    response_streaming: bool
+    request_deserializer: Deserializer | None
+    response_serializer: Serializer | None
+    unary_unary: Callable[..., Any] | None = None
+    unary_stream: Callable[..., Any] | None = None
+    stream_unary: Callable[..., Any] | None = None
+    stream_stream: Callable[..., Any] | None = None
+
+
+class _MethodHandler(_MethodHandlerFields, RpcMethodHandler):
+    """A method handler made by one of the four factories."""
+
+
+class GenericRpcHandler(abc.ABC):
+    """Finds method handlers by name."""
+
+    @abc.abstractmethod
+    def service(self, handler_call_details: HandlerCallDetails) -> RpcMethodHandler | None:
+        """Returns the handler of a call, or None if somebody else may have it."""
+
+
+class ServiceRpcHandler(GenericRpcHandler):
+    """A generic handler for the methods of one service."""
+
+    @abc.abstractmethod
+    def service_name(self) -> str:
+        """Returns the full name of the service."""
+
+
+class _DictionaryHandler(ServiceRpcHandler):
+    def __init__(self, service: str, method_handlers: Mapping[str, RpcMethodHandler]) -> None:
+        self._name = service
+        self._handlers = {f"/{service}/{method}": handler for method, handler in method_handlers.items()}
+
+    def service_name(self) -> str:
+        return self._name
+
+    def service(self, handler_call_details: HandlerCallDetails) -> RpcMethodHandler | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+def unary_unary_rpc_method_handler(
+    behavior: Callable[..., Any],
+    request_deserializer: Deserializer | None = None,
+    response_serializer: Serializer | None = None,
+) -> RpcMethodHandler:
+    """A handler for a method with one request and one response.
+
+    Args:
+        behavior: Called with the request and the context; gives the response.
+        request_deserializer: Turns bytes into a request; None leaves them.
+        response_serializer: Turns a response into bytes; None takes bytes.
+    """
+    return _MethodHandler(False, False, request_deserializer, response_serializer, unary_unary=behavior)
+
+
+def unary_stream_rpc_method_handler(
+    behavior: Callable[..., Any],
+    request_deserializer: Deserializer | None = None,
+    response_serializer: Serializer | None = None,
+) -> RpcMethodHandler:
+    """A handler for a method with one request and a stream of responses, which the behaviour yields."""
+    return _MethodHandler(False, True, request_deserializer, response_serializer, unary_stream=behavior)
+
+
+def stream_unary_rpc_method_handler(
+    behavior: Callable[..., Any],
+    request_deserializer: Deserializer | None = None,
+    response_serializer: Serializer | None = None,
+) -> RpcMethodHandler:
+    """A handler for a method with a stream of requests, given as an iterator, and one response."""
+    return _MethodHandler(True, False, request_deserializer, response_serializer, stream_unary=behavior)
+
+
+def stream_stream_rpc_method_handler(
+    behavior: Callable[..., Any],
+    request_deserializer: Deserializer | None = None,
+    response_serializer: Serializer | None = None,
+) -> RpcMethodHandler:
+    """A handler for a method with a stream of requests, given as an iterator, and a stream of responses."""
+    return _MethodHandler(True, True, request_deserializer, response_serializer, stream_stream=behavior)
+
+
+def method_handlers_generic_handler(service: str, method_handlers: Mapping[str, RpcMethodHandler]) -> GenericRpcHandler:
+    """A generic handler for one service.
+
+    Args:
+        service: The full name of the service, ``package.Service``.
+        method_handlers: The handlers by the methods' short names.
+    """
+    return _DictionaryHandler(service, method_handlers)
