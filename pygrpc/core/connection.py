@@ -1,9 +1,9 @@
 """One connection and its calls: who gets to send, who is credited, how a connection ends.
 
 A shell moves the bytes. It passes what it reads to ``receive_data``, and then, or when ``on_output`` calls it, writes
-what ``data_to_send`` returns, until that is empty. While its own write buffer is full it sets ``sending_paused``: no DATA
-is made then, so that a slow reader costs no memory. ``closing`` says when to close the socket. ``next_wakeup`` says when
-to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
+what ``data_to_send`` returns, until that is empty. While its own write buffer is full it sets ``sending_paused``: no
+DATA is made then, so that a slow reader costs no memory. ``closing`` says when to close the socket. ``next_wakeup``
+says when to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
 """
 
 from collections.abc import Callable
