@@ -1,0 +1,34 @@
+"""Run by .ci/run in an environment that has nothing but the wheel and its dependencies."""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+
+import pygrpc
+import pygrpc.aio
+
+ALLOWED = {"pygrpc", "h2", "hpack", "hyperframe", "protobuf", "pip", "setuptools"}
+
+
+async def call_once() -> None:
+    """Makes one call over loopback, so that more than the imports is tried."""
+
+    async def echo(request: bytes, context: pygrpc.aio.ServicerContext) -> bytes:
+        return request
+
+    server = pygrpc.aio.server()
+    handlers = {"Echo": pygrpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((pygrpc.method_handlers_generic_handler("smoke.Wheel", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with asyncio.timeout(20), pygrpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert await channel.unary_unary("/smoke.Wheel/Echo")(b"hello") == b"hello"
+    await server.stop(None)
+
+
+installed = {distribution.name for distribution in importlib.metadata.distributions()}
+assert installed <= ALLOWED, f"more than the runtime dependencies was installed: {sorted(installed - ALLOWED)}"
+assert importlib.util.find_spec("grpc") is None, "grpcio is importable"
+asyncio.run(call_once())
+versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("h2", "hpack", "protobuf"))
+print(f"pygrpc {importlib.metadata.version('pygrpc')} imports and serves a call with {versions}.")
