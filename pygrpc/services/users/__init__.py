@@ -1,0 +1,23 @@
+"""The user service: accounts, changes as they happen, batches and a chat (protos/user/v1/user.proto).
+
+How the parts fit together:
+
+    service     one method for each RPC; the only part that knows about calls
+    validation  every rule about what a request may hold
+    fields      update masks: which fields a request changes, and changing them
+    paging      page tokens
+    errors      what went wrong, as a status with details
+    store       what the service needs of a storage; sqlite implements it, schema has the tables
+    passwords   Argon2id hashes
+    events      committed changes on their way to those who watch
+    chat        messages on their way to those who chat
+    outbox      the bounded queue under both
+"""
+
+from pygrpc.services.users.passwords import Passwords
+from pygrpc.services.users.service import UserService
+from pygrpc.services.users.sqlite import SqliteUserStore
+from pygrpc.services.users.store import StoreError, UserStore
+from pygrpc.services.users.validation import Limits
+
+__all__ = ["Limits", "Passwords", "SqliteUserStore", "StoreError", "UserService", "UserStore"]

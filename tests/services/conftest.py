@@ -1,0 +1,28 @@
+"""The client libraries that the tests of the services are run with, and the database file behind the server."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+
+import grpc.aio
+import pytest
+
+import pygrpc.aio
+
+
+@pytest.fixture(params=[pygrpc.aio, grpc.aio], ids=["pygrpc-client", "grpcio-client"])
+def client_aio(request: pytest.FixtureRequest) -> ModuleType:
+    """The asyncio API of the client; the server is always pygrpc's."""
+    module: ModuleType = request.param
+    return module
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The file of the database, read without the store."""
+    with closing(sqlite3.connect(tmp_path / "users.db")) as connection:
+        yield connection
