@@ -18,6 +18,7 @@ from pygrpc.core.compression import encoding_name
 from pygrpc.core.metadata import encode_metadata
 from pygrpc.core.status import Status
 from pygrpc.metadata import Metadata, MetadataType
+from pygrpc.propagation import effective_timeout
 from pygrpc.status import StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
@@ -85,6 +86,7 @@ class _Call(base.Call):
         self._waiters: list[asyncio.Future[None]] = []
         self._write_waiters: list[asyncio.Future[None]] = []
         self._done_callbacks: list[Callable[[Any], None]] = []
+        timeout = effective_timeout(timeout)
         encoding = encoding_name(channel.compression if compression is None else compression)
         self._core = ClientCall(
             self._listener(),

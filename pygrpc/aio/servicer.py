@@ -17,6 +17,7 @@ from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler
 from pygrpc.metadata import Metadata, MetadataType
+from pygrpc.propagation import serve
 from pygrpc.status import CODES, StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
@@ -257,6 +258,10 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         deadline = self._core.deadline
         return None if deadline is None else max(0.0, deadline - self._loop.time())
 
+    def deadline_binds(self) -> bool:
+        """Whether the calls that the handler makes inherit its deadline: it has one, and is not over."""
+        return self._core.deadline is not None and not self._core.ended
+
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:  # noqa: D102
         if self._core.state is ServerState.CLOSED:
             self._loop.call_soon(callback, self)
@@ -299,6 +304,8 @@ class HandlerRunner:
 
     async def run(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
         """Runs a handler to its end and sends its status; raises nothing."""
+        if context.deadline_binds():
+            serve(context)
         try:
             await self._invoke(context, handler)
             context.finish()
