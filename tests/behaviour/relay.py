@@ -1,0 +1,85 @@
+"""A relay between a channel and a server that remembers what went over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from tests.behaviour.frames import PREFACE, Half, Reader
+
+
+@dataclass
+class Relay:
+    """What was seen, over all connections, in the order in which the streams were opened.
+
+    Attributes:
+        port: The port to connect to.
+    """
+
+    port: int = 0
+    _requests: list[Reader] = field(default_factory=list)
+    _responses: list[Reader] = field(default_factory=list)
+
+    @property
+    def requests(self) -> list[Half]:
+        """The client's half of each stream."""
+        return [half for reader in self._requests for _, half in sorted(reader.streams.items())]
+
+    @property
+    def responses(self) -> list[Half]:
+        """The server's half of each stream."""
+        return [half for reader in self._responses for _, half in sorted(reader.streams.items())]
+
+    @property
+    def request(self) -> Half:
+        """The client's half of the only stream."""
+        (half,) = self.requests
+        return half
+
+    @property
+    def response(self) -> Half:
+        """The server's half of the only stream."""
+        (half,) = self.responses
+        return half
+
+    def connection(self) -> tuple[Reader, Reader]:
+        """Return readers for the two directions of one more connection."""
+        there, back = Reader(len(PREFACE)), Reader()
+        self._requests.append(there)
+        self._responses.append(back)
+        return there, back
+
+
+@contextlib.asynccontextmanager
+async def relay_to(port: int) -> AsyncIterator[Relay]:
+    """Run a relay to a server's port on the IPv4 loopback; it forwards the bytes as they are and reads a copy."""
+    relay = Relay()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: Reader) -> None:
+        with contextlib.suppress(ConnectionError):
+            try:
+                while data := await reader.read(1 << 16):
+                    copy.feed(data)
+                    writer.write(data)
+                    await writer.drain()
+            finally:
+                writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        there, back = relay.connection()
+        tasks.add(asyncio.create_task(forward(reader, server_writer, there)))
+        tasks.add(asyncio.create_task(forward(server_reader, writer, back)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
