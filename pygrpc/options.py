@@ -65,16 +65,35 @@ def _window(value: Any) -> int:
     return min(max(int(value), 65_535), 2**31 - 1)
 
 
+def _backoff(value: Any) -> float:
+    # The least that grpcio takes too: without a pause a refused connection is tried again and again at full speed.
+    return max(_milliseconds(value), 0.1)
+
+
+def _streams(value: Any) -> int | None:
+    # What SETTINGS_MAX_CONCURRENT_STREAMS can't say is no limit.
+    number = int(value)
+    return number if 0 <= number < 2**31 else None
+
+
+def _metadata_size(value: Any) -> int:
+    return min(max(int(value), 0), 2**31 - 1)
+
+
 def _frame_size(value: Any) -> int:
     # RFC 9113, section 6.5.2: SETTINGS_MAX_FRAME_SIZE is between 2^14 and 2^24-1.
     return min(max(int(value), 16_384), 2**24 - 1)
 
 
+#: What becomes part of ``max_metadata_size``; it has no field of its own.
+_SOFT_METADATA_SIZE = "soft_metadata_size"
+
 _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.max_receive_message_length": ("max_receive_message_length", int),
     "grpc.max_send_message_length": ("max_send_message_length", int),
-    "grpc.max_concurrent_streams": ("max_concurrent_streams", int),
-    "grpc.absolute_max_metadata_size": ("max_metadata_size", int),
+    "grpc.max_concurrent_streams": ("max_concurrent_streams", _streams),
+    "grpc.absolute_max_metadata_size": ("max_metadata_size", _metadata_size),
+    "grpc.max_metadata_size": (_SOFT_METADATA_SIZE, _metadata_size),
     "grpc.http2.lookahead_bytes": ("stream_window", _window),
     "grpc.http2.max_frame_size": ("max_frame_size", _frame_size),
     "grpc.so_reuseport": ("so_reuseport", bool),
@@ -83,9 +102,9 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.primary_user_agent": ("primary_user_agent", _text),
     "grpc.secondary_user_agent": ("secondary_user_agent", _text),
     "grpc.default_compression_algorithm": ("compression", int),
-    "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _milliseconds),
-    "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _milliseconds),
-    "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _milliseconds),
+    "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _backoff),
+    "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _backoff),
+    "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _backoff),
 }
 
 
@@ -100,7 +119,8 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         ValueError: A known option has a value of the wrong type; the text names the option.
     """
     values: dict[str, Any] = {}
-    for key, value in arguments or ():
+    pairs = list(arguments or ())
+    for key, value in pairs:
         known = _KNOWN.get(_text(key))
         if known is None:
             _report(_text(key))
@@ -108,23 +128,18 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         name, convert = known
         try:
             values[name] = convert(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"the option {key!r} can't be {value!r}") from None
-    values.update(_metadata_size(arguments))
+    if _SOFT_METADATA_SIZE in values:
+        soft = values.pop(_SOFT_METADATA_SIZE)
+        # grpcio has a soft limit, above which it refuses at random, and an absolute one. One limit is enough here: the
+        # absolute one, which is a quarter above the soft one (and at least 16 KiB) where only that is given.
+        values.setdefault("max_metadata_size", max(16_384, soft * 5 // 4))
     options = Options(**values)
     return options if compression is None else replace(options, compression=int(compression))
 
 
-def _metadata_size(arguments: Iterable[tuple[str, Any]] | None) -> dict[str, int]:
-    # grpcio has a soft limit, above which it refuses at random, and an absolute one. One limit is enough here: the
-    # absolute one, which is a quarter above the soft one (and at least 16 KiB) where only that is given.
-    sizes = {key: int(value) for key, value in arguments or () if str(key).endswith("max_metadata_size")}
-    if "grpc.max_metadata_size" in sizes and "grpc.absolute_max_metadata_size" not in sizes:
-        return {"max_metadata_size": max(16_384, sizes["grpc.max_metadata_size"] * 5 // 4)}
-    return {}
-
-
 def _report(key: str) -> None:
-    if key != "grpc.max_metadata_size" and key not in _reported:
+    if key not in _reported:
         _reported.add(key)
         _LOGGER.warning("the option %r is not supported and has no effect", key)

@@ -66,7 +66,8 @@ class Call:
         self._waiting = 0
         #: Bytes that arrived and for which the peer has no credit yet.
         self._uncredited = 0
-        #: Bytes that arrived and are not read, which the connection counts too.
+        #: Bytes that wait for a reader, which the connection counts too: messages, and what came behind them. A message
+        #: that is still incomplete doesn't count while it is the next one, since nobody could make room by reading.
         self.unread = 0
         #: Whether the peer has ended its side of the stream.
         self.remote_ended = False
@@ -93,9 +94,8 @@ class Call:
         if not self._messages:
             return None
         compressed, payload = self._messages.popleft()
-        size = len(payload) + PREFIX_SIZE
-        self._waiting -= size
-        self._read_bytes(size)
+        self._waiting -= len(payload) + PREFIX_SIZE
+        self._read_bytes(self.unread - self._held)
         if not self.remote_ended:
             self._credit()
         if compressed:
@@ -118,11 +118,7 @@ class Call:
 
     def _receive(self, data: bytes, flow_controlled: int) -> bool:
         """Takes the bytes of one DATA frame; returns False if they ended the call."""
-        self.unread += flow_controlled
         self._uncredited += flow_controlled
-        padding = flow_controlled - len(data)
-        if padding:
-            self._read_bytes(padding)
         try:
             for message in self._reader.feed(data):
                 self._messages.append(message)
@@ -134,12 +130,21 @@ class Call:
         except MalformedMessage as error:
             self._fail(Status(StatusCode.INTERNAL, str(error)))
             return False
+        connection = self.connection
+        if connection is not None:
+            held = self._held
+            connection.bytes_wait(held - self.unread)
+            self.unread = held
         return True
+
+    @property
+    def _held(self) -> int:
+        """Bytes that get no credit before somebody reads."""
+        return self._waiting + self._reader.buffered if self._messages else 0
 
     def _credit(self) -> None:
         """Gives the peer credit for what is read, in portions of a quarter of the window (fewer, larger updates)."""
-        held = self._waiting + self._reader.buffered if self._messages else 0
-        due = self._uncredited - held
+        due = self._uncredited - self._held
         connection = self.connection
         if connection is not None and due >= connection.credit_threshold:
             self._uncredited -= due
@@ -147,9 +152,9 @@ class Call:
             connection.on_output()
 
     def _read_bytes(self, size: int) -> None:
-        size = min(size, self.unread)
-        self.unread -= size
-        if self.connection is not None:
+        # A call that the connection has forgotten counts for nothing there any more.
+        if size > 0 and self.connection is not None:
+            self.unread -= size
             self.connection.bytes_read(size)
 
     def discard_messages(self) -> None:

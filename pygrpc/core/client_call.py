@@ -203,8 +203,6 @@ class ClientCall(Call):
     def data_received(self, data: bytes, flow_controlled: int, end_stream: bool) -> None:
         """Response messages."""
         if self.state is not ClientState.RECEIVING:
-            self.unread += flow_controlled
-            self._read_bytes(flow_controlled)
             if self.state is ClientState.AWAITING_HEADERS:
                 self._end_now(Status(StatusCode.INTERNAL, "the server sent DATA before headers"), ErrorCode.CANCEL)
             return

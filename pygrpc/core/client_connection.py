@@ -10,6 +10,9 @@ from pygrpc.core.http2.engine import StreamsExhausted
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
+_HTTP1 = b"HTTP/"
+_SETTINGS = 4
+
 
 class ClientConnectionOwner(Protocol):
     """Who made a connection and gives it calls."""
@@ -40,7 +43,8 @@ class ClientConnection(Connection):
         self._queue: dict[ClientCall, None] = {}
         #: Whether no new call may start: the server said GOAWAY, the identifiers are used up, or we want to leave.
         self.draining = False
-        self._first_bytes = True
+        #: The first bytes of the server until there are enough to tell what it speaks, then None.
+        self._first_bytes: bytes | None = b""
         super().__init__(settings, client_side=True, now=now, abuse=abuse)
 
     @property
@@ -96,13 +100,22 @@ class ClientConnection(Connection):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Takes bytes from the server."""
-        if self._first_bytes:
-            self._first_bytes = False
-            if data.startswith(b"HTTP/"):
-                line = data.split(b"\r\n", 1)[0][:64].decode("latin-1")
-                self._failed(f"the peer answered {line!r}: it speaks HTTP/1, not HTTP/2")
+        if self._first_bytes is not None:
+            data = self._first_bytes + data
+            if len(data) < len(_HTTP1):
+                self._first_bytes = data
                 return
+            self._first_bytes = None
+            self._check_protocol(data)
         super().receive_data(data, now)
+
+    def _check_protocol(self, data: bytes) -> None:
+        if data.startswith(_HTTP1):
+            line = data.split(b"\r\n", 1)[0][:64].decode("latin-1")
+            self._failed(f"the peer answered {line!r}: it speaks HTTP/1, not HTTP/2")
+        elif data[3] != _SETTINGS:
+            # RFC 9113, section 3.4: the first frame is SETTINGS; behind three bytes of length comes the type.
+            self._failed(f"the peer does not speak HTTP/2: its answer begins with {data[:16]!r}")
 
     def settings_received(self) -> None:  # noqa: D102
         first = not self.ready

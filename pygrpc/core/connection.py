@@ -85,6 +85,8 @@ class Connection:
     def receive_data(self, data: bytes, now: float) -> None:
         """Takes bytes from the peer; calls are told what they mean before this returns."""
         self.now = now
+        if self.failure is not None:
+            return
         self.engine.receive_data(data)
         if self.engine.queued > _UNSENT_LIMIT and self.sending_paused:
             self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the peer causes answers that it doesn't read")
@@ -126,6 +128,10 @@ class Connection:
         """Puts a call with queued output in line."""
         self._senders[call] = None
         self.on_output()
+
+    def bytes_wait(self, size: int) -> None:
+        """A call has received bytes that wait for a reader."""
+        self._unread += size
 
     def bytes_read(self, size: int) -> None:
         """Somebody has read, or dropped, bytes of a call's DATA."""
@@ -171,13 +177,12 @@ class Connection:
             call.headers_received(headers, end_stream)
         except MalformedHeaders as error:
             self.engine.reset_stream(stream_id, error.error_code)
-            call.stream_reset(error.error_code, False)
+            self.stream_reset(stream_id, error.error_code, False)
 
     def data_received(self, stream_id: int, data: bytes, flow_controlled: int, end_stream: bool) -> None:  # noqa: D102
         self._owed += flow_controlled
         call = self.calls.get(stream_id)
         if call is not None:
-            self._unread += flow_controlled
             call.data_received(data, flow_controlled, end_stream)
         self._credit_connection()
 
@@ -188,11 +193,11 @@ class Connection:
             self.on_output()
 
     def stream_reset(self, stream_id: int, error_code: int, remote: bool) -> None:  # noqa: D102
-        if remote:
-            self._count_abuse("RST_STREAM")
         call = self.calls.get(stream_id)
         if call is not None:
             call.stream_reset(error_code, remote)
+        # What makes us reset a stream costs us as much as a reset by the peer (CVE-2025-8671).
+        self._count_abuse("RST_STREAM" if remote else "malformed")
 
     def window_opened(self, stream_id: int) -> None:  # noqa: D102
         if stream_id:

@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterator
 
 PREFIX_SIZE = 5
+#: Pieces of a message that wait as they came. A small piece takes far more memory than its bytes, so more are merged.
+_MAX_PIECES = 256
 _PREFIX = struct.Struct(">BI")
 
 
@@ -37,7 +39,7 @@ class MessageReader:
     A size is refused as soon as its prefix is here; no byte of such a message is kept.
     """
 
-    __slots__ = ("_buffered", "_chunks", "_compressed", "_limit", "_size")
+    __slots__ = ("_buffered", "_chunks", "_compressed", "_limit", "_merged", "_size")
 
     def __init__(self, limit: int) -> None:
         """Makes a reader.
@@ -46,6 +48,7 @@ class MessageReader:
             limit: The largest message accepted, in bytes; -1 for any.
         """
         self._limit = limit if limit >= 0 else 0xFFFFFFFF
+        self._merged = bytearray()
         self._chunks: list[bytes] = []
         self._buffered = 0
         #: Size of the message whose prefix was read, or -1 while the prefix is incomplete.
@@ -86,13 +89,12 @@ class MessageReader:
             piece = data[offset : offset + wanted]
             if len(piece) < wanted:
                 if piece:
-                    self._chunks.append(piece)
-                    self._buffered += len(piece)
+                    self._keep(piece)
                 return
             offset += wanted
-            if self._chunks:
-                self._chunks.append(piece)
-                piece = b"".join(self._chunks)
+            if self._buffered:
+                piece = b"".join((self._merged, *self._chunks, piece))
+                self._merged = bytearray()
                 self._chunks.clear()
                 self._buffered = 0
             if self._size < 0:
@@ -107,6 +109,13 @@ class MessageReader:
                 yield self._compressed, piece
                 if offset == end:
                     return
+
+    def _keep(self, piece: bytes) -> None:
+        self._buffered += len(piece)
+        self._chunks.append(piece)
+        if len(self._chunks) > _MAX_PIECES:
+            self._merged += b"".join(self._chunks)
+            self._chunks.clear()
 
     def _check(self, flag: int, length: int) -> None:
         if flag > 1:

@@ -16,7 +16,9 @@ from pygrpc.status import StatusCode
 CONTENT_TYPE = b"application/grpc"
 _IDENTITY = b"identity"
 
-# RFC 9113, section 8.2.1: what no field value may hold.
+# RFC 9113, section 8.2.1: what a field name may be at most; pseudo-headers apart, which begin with a colon.
+_NAME = re.compile(rb"[\x21-\x39\x3b-\x40\x5b-\x7e]+")
+# The same section: what no field value may hold. Space around a value is let through, since gRPC peers send it.
 _FORBIDDEN = re.compile(rb"[\0\r\n]")
 # RFC 9113, section 8.2.2: a message with one of these is malformed.
 _CONNECTION_SPECIFIC = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
@@ -299,7 +301,7 @@ def _split(headers: list[Header], pseudo: frozenset[bytes]) -> tuple[dict[bytes,
         if name in _NOT_METADATA:
             fields[name] = value
             continue
-        if name in _CONNECTION_SPECIFIC or not name or name != name.lower():
+        if name in _CONNECTION_SPECIFIC or not _NAME.fullmatch(name):
             raise MalformedHeaders(f"the header {name!r} is not allowed in HTTP/2 (RFC 9113, section 8.2)")
         custom.append(header)
     if fields.get(b"te", b"trailers") != b"trailers":

@@ -3,6 +3,7 @@
 import binascii
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 MetadataValue = str | bytes
@@ -12,16 +13,12 @@ MetadataLike = Iterable[tuple[str, MetadataValue]]
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(rb"[\x20-\x7e]*")
+# RFC 9113, section 8.2.1, forbids it around a value, and PROTOCOL-HTTP2.md lets it be stripped.
+_SPACE = b" "
 
-#: Headers that only the library may write: the Call-Definition and what HTTP/2 forbids (RFC 9113, section 8.2.2).
-_RESERVED = frozenset(
+#: Headers that have no place in HTTP/2, or another one (RFC 9113, sections 8.2.2 and 8.3.1).
+_FORBIDDEN = frozenset(
     [
-        "grpc-timeout",
-        "grpc-encoding",
-        "grpc-accept-encoding",
-        "grpc-status",
-        "grpc-message",
-        "grpc-previous-rpc-attempts",
         "connection",
         "proxy-connection",
         "keep-alive",
@@ -31,8 +28,31 @@ _RESERVED = frozenset(
         "content-length",
     ]
 )
-#: Headers that the library writes itself; proxies copy them from call to call, so they are dropped without a word.
-_OVERRIDDEN = frozenset(["te", "content-type", "user-agent"])
+#: Headers that the library writes itself. Proxies copy them from call to call, so they are dropped without a word.
+_OVERRIDDEN = frozenset(
+    [
+        "te",
+        "content-type",
+        "user-agent",
+        "grpc-timeout",
+        "grpc-encoding",
+        "grpc-accept-encoding",
+        "grpc-status",
+        "grpc-message",
+        "grpc-previous-rpc-attempts",
+    ]
+)
+
+
+class InvalidMetadata(ValueError):
+    """Metadata of the user can't be sent; the text says which key or value and why."""
+
+
+class Metadatum(NamedTuple):
+    """One pair of metadata that came from the peer."""
+
+    key: str
+    value: MetadataValue
 
 
 def header_list_size(headers: Iterable[Header]) -> int:
@@ -44,32 +64,43 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
     """Turns a user's metadata into headers; order and repeated keys are kept.
 
     Raises:
-        ValueError: A key or a value can't be sent; the text says which one and why.
-        TypeError: A key isn't text, or a value neither text nor bytes.
+        InvalidMetadata: A key or a value can't be sent; the text says which one and why.
+        TypeError: A key isn't text, or a value isn't of its key's type.
     """
     headers: list[Header] = []
     for item in metadata:
-        key, value = item
-        if not isinstance(key, str):
-            raise TypeError(f"metadata was invalid: the key {key!r} is not a str")
-        if not isinstance(value, (str, bytes)):
-            raise TypeError(f"metadata was invalid: the value of {key!r} must be str or bytes, not {value!r}")
+        try:
+            key, value = item
+        except ValueError:
+            raise InvalidMetadata(f"metadata was invalid: {item!r} is not a pair of key and value") from None
+        binary = _check_types(key, value)
         if not _KEY.fullmatch(key):
-            raise ValueError(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
-        if key in _RESERVED:
-            raise ValueError(f"metadata was invalid: the key {key!r} is reserved for the library")
+            raise InvalidMetadata(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
+        if key in _FORBIDDEN:
+            raise InvalidMetadata(f"metadata was invalid: the key {key!r} has no place in HTTP/2")
         if key in _OVERRIDDEN:
             continue
         raw = value.encode() if isinstance(value, str) else value
-        if key.endswith("-bin"):
+        if binary:
             raw = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
         elif not _VALUE.fullmatch(raw):
-            raise ValueError(
+            raise InvalidMetadata(
                 f"metadata was invalid: the value of {key!r} may hold only printable ASCII, not {value!r};"
                 " use a key that ends in -bin for other bytes"
             )
-        headers.append((key.encode(), raw))
+        headers.append((key.encode(), raw.strip(_SPACE)))
     return headers
+
+
+def _check_types(key: object, value: object) -> bool:
+    """Whether a key is one of bytes; raises TypeError if it isn't text or the value isn't what it should be."""
+    if not isinstance(key, str):
+        raise TypeError(f"metadata was invalid: the key {key!r} is not a str")
+    binary = key.endswith("-bin")
+    if not isinstance(value, bytes) and (binary or not isinstance(value, str)):
+        wanted = "bytes" if binary else "str or bytes"
+        raise TypeError(f"metadata was invalid: the value of {key!r} must be {wanted}, not {value!r}")
+    return binary
 
 
 def decode_metadata(headers: Sequence[Header]) -> RawMetadata:
@@ -78,13 +109,13 @@ def decode_metadata(headers: Sequence[Header]) -> RawMetadata:
     Raises:
         ValueError: The value of a ``-bin`` key is not base64.
     """
-    metadata: list[tuple[str, MetadataValue]] = []
+    metadata: list[Metadatum] = []
     for name, value in headers:
         key = name.decode("latin-1")
         if key.endswith("-bin"):
-            metadata.extend((key, _decode_base64(key, part)) for part in value.split(b","))
+            metadata.extend(Metadatum(key, _decode_base64(key, part)) for part in value.split(b","))
         else:
-            metadata.append((key, _decode_text(value)))
+            metadata.append(Metadatum(key, _decode_text(value)))
     return tuple(metadata)
 
 

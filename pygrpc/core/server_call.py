@@ -187,8 +187,6 @@ class ServerCall(Call):
     def data_received(self, data: bytes, flow_controlled: int, end_stream: bool) -> None:
         """Request messages."""
         if self.state not in _ACTIVE:
-            self.unread += flow_controlled
-            self._read_bytes(flow_controlled)
             self.remote_ended = self.remote_ended or end_stream
             return
         before = len(self._messages)

@@ -40,6 +40,7 @@ class Target(NamedTuple):
     authority: str
 
 
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[^:]+)?")
 _SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|passthrough):(.*)", re.DOTALL)
 
 
@@ -99,6 +100,8 @@ def _tcp(endpoint: str, target: str) -> Address:
         port = port[1:]
     elif endpoint.count(":") > 1:
         # A bare IPv6 address has no room for a port.
+        if not _IPV6.fullmatch(endpoint):
+            raise ValueError(f"the target {target!r} is neither host:port nor an IPv6 address")
         host, port = endpoint, ""
     else:
         host, _, port = endpoint.partition(":")

@@ -15,6 +15,7 @@ from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -29,9 +30,11 @@ from h2.events import (
     TrailersReceived,
     WindowUpdated,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes
-from hyperframe.frame import Frame, GoAwayFrame
+from hpack.exceptions import HPACKError
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from pygrpc.core.http2.codes import MAX_STREAM_ID, ErrorCode
 from pygrpc.core.http2.engine import (
@@ -44,18 +47,61 @@ from pygrpc.core.http2.engine import (
 )
 from pygrpc.core.metadata import Header
 
+#: Bytes before the payload of a frame (RFC 9113, section 4.1).
+_FRAME_HEADER = 9
+
+
+class _FrameBuffer(FrameBuffer):
+    """A FrameBuffer that refuses a frame on its length, where h2 would first collect up to 16 MiB of it."""
+
+    def __next__(self) -> Frame:
+        data = self._data
+        if len(data) >= _FRAME_HEADER:
+            length = int.from_bytes(data[:3], "big")
+            self._validate_frame_length(length)
+            if length and data[3] == SettingsFrame.type and data[4] & 1:
+                raise FrameTooLargeError("an acknowledgement of SETTINGS has content (RFC 9113, section 6.5)")
+        return super().__next__()
+
+
+class _CompressionError(ProtocolError):
+    """A header block that HPACK can't decode (RFC 9113, section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
 
 class _Connection(H2Connection):
     """An H2Connection that survives GOAWAY, reports events frame by frame and counts streams in constant time."""
 
     def __init__(self, config: H2Configuration, report: Callable[[Event], None]) -> None:
         super().__init__(config)
+        self.incoming_buffer = _FrameBuffer(server=not config.client_side)
         self._report = report
+        self._greeted = False
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
+        if not self._greeted:
+            if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
+                raise ProtocolError("the first frame must be SETTINGS (RFC 9113, section 3.4)")
+            self._greeted = True
         for event in super()._receive_frame(frame):
             self._report(event)
         return []
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        try:
+            return super()._receive_headers_frame(frame)
+        except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
+                raise _CompressionError(str(error)) from error
+            raise
+
+    def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> tuple[list[Frame], list[Event]]:
+        outbound = self._stream_id_is_outbound(frame.stream_id)
+        if frame.stream_id > (self.highest_outbound_stream_id if outbound else self.highest_inbound_stream_id):
+            # RFC 9113, section 6.4; h2 passes over it.
+            raise ProtocolError(f"RST_STREAM for the idle stream {frame.stream_id}")
+        return super()._receive_rst_stream_frame(frame)
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
@@ -65,8 +111,9 @@ class _Connection(H2Connection):
         return [], [event]
 
     def _open_streams(self, remainder: int) -> int:
-        # The engine counts streams and drops closed ones as they close; h2 would look at every stream for each new one.
-        return 0
+        # The engine counts streams and drops closed ones as they close; h2 would look at every stream for each new one,
+        # and make a connection error of one too many. The new stream is added to this, so it never exceeds a limit.
+        return -1
 
     def forget(self, stream_id: int) -> None:
         """Drops a stream that is closed in both directions."""
@@ -86,7 +133,10 @@ class _Connection(H2Connection):
 
 
 class H2Engine(Http2Engine):
-    """One end of a connection on ``h2``."""
+    """One end of a connection on ``h2``.
+
+    After a connection error h2 sends nothing more, so what is still asked of it then has no effect.
+    """
 
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
@@ -154,7 +204,7 @@ class H2Engine(Http2Engine):
         except ProtocolError as error:
             self._failed = True
             code = int(getattr(error, "error_code", ErrorCode.PROTOCOL_ERROR))
-            self._events.connection_failed(code, str(error) or type(error).__name__)
+            self._events.connection_failed(code, _describe(error))
 
     def _on_headers(self, event: RequestReceived | ResponseReceived | TrailersReceived) -> None:
         stream_id = event.stream_id
@@ -244,27 +294,33 @@ class H2Engine(Http2Engine):
             self._forget(stream_id)
 
     def _send_headers(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:
+        if self._failed:
+            return
         # An h2 error while we send is a mistake of ours; the same class while we receive would be the peer's.
         try:
             self._h2.send_headers(stream_id, headers, end_stream)
         except ProtocolError as error:
-            raise LocalProtocolError(str(error) or type(error).__name__) from error
+            raise LocalProtocolError(_describe(error)) from error
 
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:  # noqa: D102
+        if self._failed:
+            return
         try:
             self._h2.send_data(stream_id, data, end_stream)
         except ProtocolError as error:
-            raise LocalProtocolError(str(error) or type(error).__name__) from error
+            raise LocalProtocolError(_describe(error)) from error
         if end_stream:
             self._forget(stream_id)
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:  # noqa: D102
-        if stream_id in self._h2.streams:
+        # While the last frame of a stream is reported, the stream is closed but not forgotten yet.
+        stream = self._h2.streams.get(stream_id)
+        if stream is not None and not stream.closed and not self._failed:
             self._h2.reset_stream(stream_id, error_code)
             self._forget(stream_id)
 
     def increment_window(self, stream_id: int, increment: int) -> None:  # noqa: D102
-        if increment <= 0:
+        if increment <= 0 or self._failed:
             return
         if stream_id == 0:
             self._h2.increment_flow_control_window(increment)
@@ -272,7 +328,8 @@ class H2Engine(Http2Engine):
             self._h2.increment_flow_control_window(increment, stream_id)
 
     def send_ping(self, payload: bytes) -> None:  # noqa: D102
-        self._h2.ping(payload)
+        if not self._failed:
+            self._h2.ping(payload)
 
     def send_goaway(self, last_stream_id: int, error_code: int, debug: bytes = b"") -> None:  # noqa: D102
         frame = GoAwayFrame(0)
@@ -280,3 +337,9 @@ class H2Engine(Http2Engine):
         frame.error_code = error_code
         frame.additional_data = debug
         self._h2.queue(frame)
+
+
+def _describe(error: ProtocolError) -> str:
+    # Some of h2's errors say no more than the number of a stream.
+    text = str(error)
+    return text if " " in text else f"{type(error).__name__} {text}".rstrip()

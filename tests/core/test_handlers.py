@@ -1,0 +1,49 @@
+"""Method handlers and generic handlers."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pygrpc import handlers
+from pygrpc.handlers import GenericRpcHandler, RpcMethodHandler, ServiceRpcHandler
+
+
+def behaviour() -> None:
+    """Stands for what a user wrote."""
+
+
+@pytest.mark.parametrize("arity", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+def test_a_factory_fills_one_behaviour(arity: str) -> None:
+    handler = getattr(handlers, f"{arity}_rpc_method_handler")(behaviour, int, str)
+    assert isinstance(handler, RpcMethodHandler)
+    request, _, response = arity.partition("_")
+    assert handler.request_streaming is (request == "stream")
+    assert handler.response_streaming is (response == "stream")
+    assert handler.request_deserializer is int
+    assert handler.response_serializer is str
+    for name in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+        assert getattr(handler, name) is (behaviour if name == arity else None)
+
+
+@pytest.mark.parametrize("arity", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+def test_serializers_are_optional(arity: str) -> None:
+    handler = getattr(handlers, f"{arity}_rpc_method_handler")(behaviour)
+    assert handler.request_deserializer is None
+    assert handler.response_serializer is None
+
+
+def test_a_generic_handler_finds_methods_by_their_full_names() -> None:
+    method = handlers.unary_unary_rpc_method_handler(behaviour)
+    generic = handlers.method_handlers_generic_handler("a.B", {"C": method})
+    assert isinstance(generic, ServiceRpcHandler)
+    assert isinstance(generic, GenericRpcHandler)
+    assert generic.service_name() == "a.B"
+    for name, found in {"/a.B/C": method, "/a.B/D": None, "/a.B/c": None, "a.B/C": None, "C": None, "": None}.items():
+        assert generic.service(SimpleNamespace(method=name, invocation_metadata=())) is found
+
+
+def test_a_method_handler_may_be_a_class_of_the_users() -> None:
+    class Own(RpcMethodHandler):
+        request_streaming = False
+
+    assert Own().request_streaming is False

@@ -1,0 +1,120 @@
+"""Channel and server options."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from pygrpc import options as module
+from pygrpc.compression import Compression
+from pygrpc.options import Options, parse_options
+
+
+@pytest.fixture(autouse=True)
+def nothing_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_reported", set())
+
+
+@pytest.mark.parametrize("arguments", [None, (), []])
+def test_the_defaults(arguments: Any) -> None:
+    options = parse_options(arguments)
+    assert options == Options()
+    assert options.max_receive_message_length == 4 << 20
+    assert options.max_send_message_length == -1
+    assert options.max_concurrent_streams is None
+    assert options.max_metadata_size == 16_384
+    assert options.so_reuseport is True
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "result"),
+    [
+        ("grpc.max_receive_message_length", -1, "max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", 10, "max_receive_message_length", 10),
+        ("grpc.max_send_message_length", 10, "max_send_message_length", 10),
+        ("grpc.max_concurrent_streams", 3, "max_concurrent_streams", 3),
+        ("grpc.max_concurrent_streams", 0, "max_concurrent_streams", 0),
+        ("grpc.max_concurrent_streams", -1, "max_concurrent_streams", None),
+        ("grpc.max_concurrent_streams", 1 << 40, "max_concurrent_streams", None),
+        ("grpc.absolute_max_metadata_size", -1, "max_metadata_size", 0),
+        ("grpc.absolute_max_metadata_size", 1 << 40, "max_metadata_size", 2**31 - 1),
+        ("grpc.initial_reconnect_backoff_ms", 0, "initial_reconnect_backoff", 0.1),
+        ("grpc.absolute_max_metadata_size", 100, "max_metadata_size", 100),
+        ("grpc.http2.lookahead_bytes", 1 << 22, "stream_window", 1 << 22),
+        ("grpc.http2.lookahead_bytes", 1, "stream_window", 65_535),
+        ("grpc.http2.lookahead_bytes", 1 << 40, "stream_window", 2**31 - 1),
+        ("grpc.http2.max_frame_size", 1, "max_frame_size", 16_384),
+        ("grpc.http2.max_frame_size", 1 << 30, "max_frame_size", 2**24 - 1),
+        ("grpc.so_reuseport", 0, "so_reuseport", False),
+        ("grpc.so_reuseport", 1, "so_reuseport", True),
+        ("grpc.server_handshake_timeout_ms", 1500, "handshake_timeout", 1.5),
+        ("grpc.server_handshake_timeout_ms", -5, "handshake_timeout", 0.0),
+        ("grpc.default_authority", "host", "default_authority", "host"),
+        ("grpc.default_authority", b"host", "default_authority", "host"),
+        ("grpc.primary_user_agent", "agent", "primary_user_agent", "agent"),
+        ("grpc.secondary_user_agent", "agent", "secondary_user_agent", "agent"),
+        ("grpc.default_compression_algorithm", 2, "compression", 2),
+        ("grpc.initial_reconnect_backoff_ms", 100, "initial_reconnect_backoff", 0.1),
+        ("grpc.min_reconnect_backoff_ms", 100, "min_reconnect_backoff", 0.1),
+        ("grpc.max_reconnect_backoff_ms", 100, "max_reconnect_backoff", 0.1),
+    ],
+)
+def test_an_option_is_read(key: str, value: Any, field: str, result: Any) -> None:
+    assert getattr(parse_options([(key, value)]), field) == result
+
+
+def test_a_later_pair_wins() -> None:
+    pairs = [("grpc.max_send_message_length", 1), ("grpc.max_send_message_length", 2)]
+    assert parse_options(pairs).max_send_message_length == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit"),
+    [
+        ({"grpc.max_metadata_size": 100}, 16_384),
+        ({"grpc.max_metadata_size": 40_000}, 50_000),
+        ({"grpc.absolute_max_metadata_size": 100}, 100),
+        ({"grpc.max_metadata_size": 40_000, "grpc.absolute_max_metadata_size": 45_000}, 45_000),
+    ],
+)
+def test_the_metadata_limit_is_the_absolute_one(sizes: dict[str, int], limit: int) -> None:
+    assert parse_options(sizes.items()).max_metadata_size == limit
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("grpc.max_receive_message_length", "many"),
+        ("grpc.max_receive_message_length", None),
+        ("grpc.max_receive_message_length", float("inf")),
+        ("grpc.server_handshake_timeout_ms", "soon"),
+        ("grpc.absolute_max_metadata_size", "a"),
+        ("grpc.max_metadata_size", "a"),
+        ("grpc.default_authority", b"\xff"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_the_option(key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=key):
+        parse_options([(key, value)])
+
+
+@pytest.mark.parametrize("key", ["grpc.nonsense", "no.such.thing", "grpc.grpc.default_compression_level"])
+def test_an_unknown_option_is_reported_once(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "pygrpc"):
+        assert parse_options([(key, 1)]) == Options()
+        parse_options([(key, 2)])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the option {key!r} is not supported and has no effect"
+    ]
+
+
+def test_an_algorithm_that_is_given_wins_over_the_option() -> None:
+    pairs = [("grpc.default_compression_algorithm", 1)]
+    assert parse_options(pairs, Compression.Gzip).compression == 2
+    assert parse_options(pairs, Compression.NoCompression).compression == 0
+    assert parse_options(pairs).compression == 1
+
+
+def test_options_come_from_any_iterable() -> None:
+    pairs = [("grpc.max_metadata_size", 40_000), ("grpc.max_send_message_length", 7)]
+    assert parse_options(iter(pairs)) == parse_options(pairs)
