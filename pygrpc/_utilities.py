@@ -1,4 +1,4 @@
-"""The one helper that generated ``_pb2_grpc.py`` files import."""
+"""What generated ``_pb2_grpc.py`` files import under the name of ``grpc._utilities``."""
 
 
 def first_version_is_lower(version1: str, version2: str) -> bool:
@@ -6,16 +6,12 @@ def first_version_is_lower(version1: str, version2: str) -> bool:
 
     Args:
         version1: A version such as ``1.66.0`` or ``1.66.0.dev1``.
-        version2: Another. A version with a suffix is lower than the same one without.
+        version2: Another. If both begin with the same three numbers, the one without more behind them is lower. Where
+            one of the three is no number, the answer is False.
     """
-    return _version_key(version1) < _version_key(version2)
-
-
-def _version_key(version: str) -> tuple[tuple[int, ...], bool]:
-    numbers: list[int] = []
-    for part in version.split(".")[:3]:
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        numbers.append(int(digits) if digits else 0)
-        if digits != part:
-            return tuple(numbers), False
-    return tuple(numbers), version.count(".") <= 2
+    parts1, parts2 = version1.split("."), version2.split(".")
+    try:
+        numbers1, numbers2 = [int(part) for part in parts1[:3]], [int(part) for part in parts2[:3]]
+    except ValueError:
+        return False
+    return len(parts1) < len(parts2) if numbers1 == numbers2 else numbers1 < numbers2

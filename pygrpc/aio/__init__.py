@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+from pygrpc._tls import ClientSecurity, split_options
 from pygrpc.aio.base import Channel, Server, ServicerContext
 from pygrpc.aio.base_call import (
     EOF,
@@ -20,8 +21,19 @@ from pygrpc.aio.base_call import (
 )
 from pygrpc.aio.channel import Channel as _Channel
 from pygrpc.aio.errors import AbortError, AioRpcError, BaseError, InternalError, UsageError
+from pygrpc.aio.intercepted_call import InterceptedUnaryUnaryCall
+from pygrpc.aio.interceptor import (
+    ClientCallDetails,
+    ClientInterceptor,
+    ServerInterceptor,
+    StreamStreamClientInterceptor,
+    StreamUnaryClientInterceptor,
+    UnaryStreamClientInterceptor,
+    UnaryUnaryClientInterceptor,
+)
 from pygrpc.aio.server import Server as _Server
 from pygrpc.compression import Compression
+from pygrpc.credentials import ChannelCredentials
 from pygrpc.handlers import GenericRpcHandler
 from pygrpc.metadata import Metadata
 from pygrpc.options import ChannelArguments, parse_options
@@ -33,22 +45,31 @@ __all__ = [
     "BaseError",
     "Call",
     "Channel",
+    "ClientCallDetails",
+    "ClientInterceptor",
+    "InterceptedUnaryUnaryCall",
     "InternalError",
     "Metadata",
     "RpcContext",
     "Server",
+    "ServerInterceptor",
     "ServicerContext",
     "StreamStreamCall",
+    "StreamStreamClientInterceptor",
     "StreamStreamMultiCallable",
     "StreamUnaryCall",
+    "StreamUnaryClientInterceptor",
     "StreamUnaryMultiCallable",
     "UnaryStreamCall",
+    "UnaryStreamClientInterceptor",
     "UnaryStreamMultiCallable",
     "UnaryUnaryCall",
+    "UnaryUnaryClientInterceptor",
     "UnaryUnaryMultiCallable",
     "UsageError",
     "init_grpc_aio",
     "insecure_channel",
+    "secure_channel",
     "server",
     "shutdown_grpc_aio",
 ]
@@ -58,7 +79,7 @@ def insecure_channel(
     target: str,
     options: ChannelArguments | None = None,
     compression: Compression | None = None,
-    interceptors: Sequence[Any] | None = None,
+    interceptors: Sequence[ClientInterceptor] | None = None,
 ) -> Channel:
     """Makes a channel without encryption; it connects when it is first used.
 
@@ -66,13 +87,39 @@ def insecure_channel(
         target: Where the server is, for example ``localhost:50051`` or ``unix:/run/server.sock``.
         options: Pairs of option and value, as in grpcio.
         compression: The algorithm for the requests of calls that don't choose their own.
-        interceptors: Not supported yet; must be empty.
+        interceptors: Step between the user and the calls; the first one is asked first.
 
     Raises:
-        ValueError: The target or an option can't be understood; the text says why.
+        ValueError: The target or an option can't be understood, or an interceptor is none; the text says why.
     """
-    _refuse_interceptors(interceptors)
-    return _Channel(target, parse_options(options, compression))
+    others, _ = split_options(options)
+    return _Channel(target, parse_options(others, compression), interceptors)
+
+
+def secure_channel(
+    target: str,
+    credentials: ChannelCredentials,
+    options: ChannelArguments | None = None,
+    compression: Compression | None = None,
+    interceptors: Sequence[ClientInterceptor] | None = None,
+) -> Channel:
+    """Makes a channel that is secured by credentials; it connects when it is first used.
+
+    Args:
+        target: Where the server is, for example ``localhost:50051``.
+        credentials: For example ``pygrpc.ssl_channel_credentials()``.
+        options: Pairs of option and value, as in grpcio.
+        compression: The algorithm for the requests of calls that don't choose their own.
+        interceptors: Step between the user and the calls; the first one is asked first.
+
+    Raises:
+        ValueError: The target or an option can't be understood, or an interceptor is none; the text says why.
+        TypeError: The credentials are none.
+        NotImplementedError: The credentials can't be used here; the text says why.
+    """
+    others, tls_options = split_options(options)
+    security = ClientSecurity(credentials, tls_options)
+    return _Channel(target, parse_options(others, compression), interceptors, security)
 
 
 def server(
@@ -88,21 +135,16 @@ def server(
     Args:
         migration_thread_pool: Where handlers that are plain functions run; None for the loop's own executor.
         handlers: Generic handlers to begin with.
-        interceptors: Not supported yet; must be empty.
+        interceptors: Step between the server and its handlers; the first one is asked first.
         options: Pairs of option and value, as in grpcio.
         maximum_concurrent_rpcs: Calls beyond this number are refused with RESOURCE_EXHAUSTED; None for no limit.
         compression: The algorithm for the responses of calls that don't choose their own.
 
     Raises:
-        ValueError: An option can't be understood; the text says why.
+        ValueError: An option can't be understood, or an interceptor is none; the text says why.
     """
-    _refuse_interceptors(interceptors)
-    return _Server(migration_thread_pool, handlers, parse_options(options, compression), maximum_concurrent_rpcs)
-
-
-def _refuse_interceptors(interceptors: Sequence[Any] | None) -> None:
-    if interceptors:
-        raise UsageError("interceptors are not supported yet")
+    parsed = parse_options(options, compression)
+    return _Server(migration_thread_pool, handlers, parsed, maximum_concurrent_rpcs, interceptors)
 
 
 def init_grpc_aio() -> None:

@@ -16,7 +16,7 @@ from pygrpc.aio.base_call import (
 from pygrpc.compression import Compression
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.handlers import GenericRpcHandler, RpcMethodHandler
-from pygrpc.metadata import Metadata, MetadataType
+from pygrpc.metadata import MetadataType
 from pygrpc.status import StatusCode
 
 
@@ -125,8 +125,7 @@ class Server(abc.ABC):
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[GenericRpcHandler]) -> None:
         """Adds generic handlers, which are asked in order; only before ``start``."""
 
-    @abc.abstractmethod
-    def add_registered_method_handlers(
+    def add_registered_method_handlers(  # noqa: B027 - not abstract in grpcio either
         self, service_name: str, method_handlers: Mapping[str, RpcMethodHandler]
     ) -> None:
         """Adds the handlers of a service by method name; generated code calls this."""
@@ -198,8 +197,8 @@ class ServicerContext(abc.ABC, Generic[RequestType, ResponseType]):
         """Sets the metadata to send with the status."""
 
     @abc.abstractmethod
-    def invocation_metadata(self) -> Metadata | None:
-        """The metadata that the client sent."""
+    def invocation_metadata(self) -> MetadataType | None:
+        """The metadata that the client sent, as pairs with the names ``key`` and ``value``."""
 
     @abc.abstractmethod
     def set_code(self, code: StatusCode) -> None:

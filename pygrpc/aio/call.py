@@ -12,10 +12,10 @@ from typing import Any
 
 from pygrpc.aio import base_call as base
 from pygrpc.aio.base_call import EOF
-from pygrpc.aio.errors import AioRpcError, UsageError
+from pygrpc.aio.errors import AioRpcError, InvalidMetadataError, UsageError
 from pygrpc.core.client_call import CANCELLED_LOCALLY, ClientCall, ClientCallListener, ClientState
 from pygrpc.core.compression import encoding_name
-from pygrpc.core.metadata import encode_metadata
+from pygrpc.core.metadata import Header, InvalidMetadata, encode_metadata
 from pygrpc.core.status import Status
 from pygrpc.metadata import Metadata, MetadataType
 from pygrpc.propagation import effective_timeout
@@ -66,6 +66,8 @@ class _Call(base.Call):
     """What calls of all four kinds have in common."""
 
     _response_streaming = False
+    #: Why the call ends before it begins, if it does.
+    _refusal: Status | None = None
 
     def __init__(
         self,
@@ -77,8 +79,7 @@ class _Call(base.Call):
     ) -> None:
         channel = parameters.channel
         channel.check_open()
-        if credentials is not None:
-            raise UsageError("Call credentials are only allowed on a secure channel.")
+        plugins = channel.plugins(credentials)
         self._channel = channel
         self._loop: asyncio.AbstractEventLoop = channel.loop
         self._serializer = parameters.serializer
@@ -88,14 +89,19 @@ class _Call(base.Call):
         self._done_callbacks: list[Callable[[Any], None]] = []
         timeout = effective_timeout(timeout)
         encoding = encoding_name(channel.compression if compression is None else compression)
+        headers = self._encode(metadata)
         self._core = ClientCall(
             self._listener(),
-            channel.request_headers(parameters.method, encoding, encode_metadata(metadata) if metadata else []),
+            channel.request_headers(parameters.method, encoding, headers),
             response_streaming=self._response_streaming,
             deadline=None if timeout is None else self._loop.time() + timeout,
             limits=channel.limits,
             send_encoding=encoding,
         )
+        if self._refusal is not None:
+            self._core.cancel(self._refusal)
+        if plugins:
+            channel.authenticate(self._core, plugins, parameters.method, headers)
 
     def _listener(self) -> ClientCallListener:
         return self
@@ -166,22 +172,36 @@ class _Call(base.Call):
             raise self._error()
 
     def _fail(self, details: str) -> None:
-        """Ends the call because of an error in the user's code."""
-        self._core.cancel(Status(StatusCode.INTERNAL, details))
+        """Ends the call because of an error in the user's code, even if it had ended well."""
+        status = Status(StatusCode.INTERNAL, details)
+        if not self._core.cancel(status):
+            self._core.status = status
 
     def _serialize(self, request: Any) -> bytes | None:
-        """Serializes a request; an error ends the call."""
+        """Serializes a request; an error in the serializer ends the call."""
         if self._serializer is None:
-            if isinstance(request, bytes):
-                return request
-            _LOGGER.error("a request must be bytes without a serializer, not %s", type(request).__name__)
-        else:
-            try:
-                return self._serializer(request)
-            except Exception:
-                _LOGGER.exception("the serializer of a request raised")
+            if not isinstance(request, bytes):
+                raise TypeError(f"without a serializer a request must be bytes, not {type(request).__name__}")
+            return request
+        try:
+            return self._serializer(request)
+        except Exception:
+            _LOGGER.exception("the serializer of a request raised")
         self._fail("Exception serializing request!")
         return None
+
+    def _encode(self, metadata: MetadataType | None) -> list[Header]:
+        """Turns the metadata into headers.
+
+        What can't be sent is an error at once for a unary call, and the status of a call of another kind, as in grpcio.
+        """
+        try:
+            return encode_metadata(metadata) if metadata else []
+        except InvalidMetadata as error:
+            if isinstance(self, UnaryUnaryCall):
+                raise InvalidMetadataError(str(error)) from None
+            self._refusal = Status(StatusCode.INTERNAL, "Invalid metadata", debug=str(error))
+            return []
 
     def cancel(self) -> bool:
         return self._core.cancel(CANCELLED_LOCALLY)

@@ -2,13 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc._version import PYGRPC_VERSION
 from pygrpc.aio import base
+from pygrpc.aio.authentication import NOT_PRIVATE, Authentication
 from pygrpc.aio.errors import UsageError
+from pygrpc.aio.intercepted_call import InterceptedCall
+from pygrpc.aio.interceptor import ClientInterceptor, ClientInterceptors
 from pygrpc.aio.multicallable import (
     StreamStreamMultiCallable,
     StreamUnaryMultiCallable,
@@ -16,6 +21,7 @@ from pygrpc.aio.multicallable import (
     UnaryUnaryMultiCallable,
 )
 from pygrpc.aio.transport import DeadlineTimer, Transport
+from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.call import MessageLimits
@@ -30,6 +36,10 @@ from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
 
+#: Seconds that a closing channel waits for what is queued to be written.
+_GOODBYE = 0.5
+
+
 class _ClientTransport(Transport[ClientConnection]):
     """A connection to the server, which tells its channel when it is ready and when it drains."""
 
@@ -39,9 +49,11 @@ class _ClientTransport(Transport[ClientConnection]):
         self.ready: asyncio.Future[None] = loop.create_future()
 
     def make_core(self) -> ClientConnection:
+        self._channel._transports.add(self)
         return ClientConnection(self, self._channel.http2_settings, self._loop.time())
 
     def on_ready(self) -> None:
+        self._channel.security.remember(self.ssl_object)
         if not self.ready.done():
             self.ready.set_result(None)
 
@@ -60,13 +72,24 @@ class Channel(base.Channel):
     tries again with growing delays (doc/connection-backoff.md).
     """
 
-    def __init__(self, target: str, options: Options) -> None:
-        """Makes a channel that is idle; ``insecure_channel`` is the public way."""
+    def __init__(
+        self,
+        target: str,
+        options: Options,
+        interceptors: Sequence[ClientInterceptor] | None = None,
+        security: ClientSecurity | None = None,
+    ) -> None:
+        """Makes a channel that is idle; ``insecure_channel`` and ``secure_channel`` are the public ways."""
         self._target = parse_target(target)
         self._options = options
+        self.interceptors = ClientInterceptors(interceptors)
+        self.security = security or insecure_client()
+        self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
+        #: Calls whose credentials' plugins are still to be asked, or are being asked.
+        self._authentications: dict[ClientCall, Authentication] = {}
         self.limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
         self.compression = options.compression
-        self.authority = options.default_authority or self._target.authority
+        self.authority = options.default_authority or self.security.authority or self._target.authority
         agents = (options.primary_user_agent, f"grpc-python-pygrpc/{PYGRPC_VERSION}", options.secondary_user_agent)
         self.user_agent = " ".join(agent for agent in agents if agent).encode()
         self.http2_settings = Http2Settings(
@@ -88,6 +111,7 @@ class Channel(base.Channel):
         self._last_error = "not connected"
         self._state_waiters: list[asyncio.Future[None]] = []
         self._idle_waiter: asyncio.Future[None] | None = None
+        self._lost_waiter: asyncio.Future[None] | None = None
 
     # Calls.
 
@@ -105,13 +129,23 @@ class Channel(base.Channel):
             raise UsageError("Channel is closed.")
 
     def start(self, call: ClientCall, wait_for_ready: bool) -> None:
-        """Gives a call to the connection, or lets it wait for one."""
+        """Gives a call to the connection, or lets it wait for one; one that has ended is passed over."""
+        if call.ended:
+            return
         if call.deadline is not None:
             if call.deadline <= self.loop.time():
                 call.cancel(DEADLINE_EXCEEDED)
                 return
             assert self._deadlines is not None
             self._deadlines.add(call)
+        if call in self._authentications:
+            self._authentications[call].begin(call, self.loop, lambda: self._dispatch(call, wait_for_ready))
+        else:
+            self._dispatch(call, wait_for_ready)
+
+    def _dispatch(self, call: ClientCall, wait_for_ready: bool) -> None:
+        self._authentications.pop(call, None)
+        call.stop_waiting = None
         current = self._current
         if current is not None:
             current.core.now = self.loop.time()
@@ -123,11 +157,38 @@ class Channel(base.Channel):
             call.stop_waiting = lambda: self._pending.pop(call, None)
             self._connect()
 
+    def plugins(self, credentials: Any) -> tuple[PluginSource, ...]:
+        """The call credentials of a call: the channel's, and its own.
+
+        Raises:
+            UsageError: It has its own, but this is an insecure channel.
+        """
+        own = call_plugins(credentials)
+        if own and self.security.insecure:
+            raise UsageError("Call credentials are only valid on secure channels")
+        return self.security.plugins + own
+
+    def authenticate(
+        self, call: ClientCall, plugins: tuple[PluginSource, ...], method: str, headers: list[Header]
+    ) -> None:
+        """Makes a new call wait, once it is started, for the metadata of plugins."""
+        if self.security.private:
+            scheme = self.security.url_scheme
+            self._authentications[call] = Authentication(plugins, scheme, self.authority, method, headers)
+            call.stop_waiting = lambda: self._authentications.pop(call, None)
+        else:
+            call.cancel(NOT_PRIVATE)
+
+    def track(self, call: InterceptedCall) -> None:
+        """Takes note of a call that goes through interceptors, so that ``close`` cancels it."""
+        self._intercepted.add(call)
+
     def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
         """Returns what makes the header block of a call once its timeout is known."""
 
         def build(timeout: float | None) -> list[Header]:
-            return request_headers(method, self.authority, b"http", self.user_agent, timeout, encoding, metadata)
+            scheme = self.security.scheme
+            return request_headers(method, self.authority, scheme, self.user_agent, timeout, encoding, metadata)
 
         return build
 
@@ -189,7 +250,10 @@ class Channel(base.Channel):
             except TimeoutError:
                 reason = f"no answer within {timeout:g} seconds"
             except OSError as error:
-                reason = error.strerror or str(error)
+                reason = self.security.explain(error)
+            except ValueError as error:
+                # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
+                reason = str(error)
             self._last_error = f"failed to connect to all addresses; last error: {address}: {reason}"
         return None
 
@@ -200,12 +264,15 @@ class Channel(base.Channel):
         def factory() -> _ClientTransport:
             return _ClientTransport(self, loop)
 
+        tls: dict[str, Any] = {}
+        if (context := self.security.context()) is not None:
+            tls = {"ssl": context, "server_hostname": self.security.server_name(self.authority)}
         if address.path:
-            _, transport = await loop.create_unix_connection(factory, address.path)
+            _, transport = await loop.create_unix_connection(factory, address.path, **tls)
         else:
-            _, transport = await loop.create_connection(factory, address.host, address.port, happy_eyeballs_delay=0.25)
-        self._transports.add(transport)
+            _, transport = await loop.create_connection(factory, address.host, address.port, **tls)
         try:
+            self.security.check(transport.ssl_object, transport.peer_address)
             await transport.ready
         except BaseException:
             transport.abort()
@@ -260,6 +327,8 @@ class Channel(base.Channel):
     def _on_lost(self, transport: Transport[ClientConnection], reason: str) -> None:
         assert isinstance(transport, _ClientTransport)
         self._transports.discard(transport)
+        if self._lost_waiter is not None and not self._lost_waiter.done() and not self._transports:
+            self._lost_waiter.set_result(None)
         if not transport.ready.done():
             transport.ready.set_exception(ConnectionError(reason))
             # Whoever waits for it may have gone; then nobody is to be told.
@@ -273,7 +342,7 @@ class Channel(base.Channel):
     # The public rest.
 
     def _active_calls(self) -> list[ClientCall]:
-        calls = list(self._pending)
+        calls = [*self._authentications, *self._pending]
         for transport in self._transports:
             if hasattr(transport, "core"):
                 calls += transport.core.all_calls()
@@ -299,22 +368,36 @@ class Channel(base.Channel):
     async def close(self, grace: float | None = None) -> None:  # noqa: D102
         if self._state is ChannelConnectivity.SHUTDOWN:
             return
+        if grace is not None and grace < 0:
+            raise ValueError(f"grace must be non-negative, got {grace}.")
         self._set_state(ChannelConnectivity.SHUTDOWN)
         if self._loop is None:
             return
         if grace and self._active_calls():
             self._idle_waiter = self.loop.create_future()
             await asyncio.wait([self._idle_waiter], timeout=grace)
+        for intercepted in list(self._intercepted):
+            intercepted.cancel()
         for call in self._active_calls():
             call.cancel(CANCELLED_LOCALLY)
-        if self._connecting is not None:
-            self._connecting.cancel()
         if self._deadlines is not None:
             self._deadlines.close()
         self._current = None
         for transport in list(self._transports):
             transport.core.drain()
             transport.flush()
+        await self._wait_closed()
+
+    async def _wait_closed(self) -> None:
+        """Waits until the sockets are closed; one whose peer doesn't read what is queued is cut off."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        if self._transports:
+            self._lost_waiter = self.loop.create_future()
+            await asyncio.wait([self._lost_waiter], timeout=_GOODBYE)
+        for transport in list(self._transports):
+            transport.abort()
 
     async def __aenter__(self) -> Self:
         """Returns the channel."""
@@ -333,7 +416,8 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> UnaryUnaryMultiCallable:
-        return UnaryUnaryMultiCallable(self, method, request_serializer, response_deserializer)
+        interceptors = self.interceptors.unary_unary
+        return UnaryUnaryMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def unary_stream(  # noqa: D102
         self,
@@ -342,7 +426,8 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> UnaryStreamMultiCallable:
-        return UnaryStreamMultiCallable(self, method, request_serializer, response_deserializer)
+        interceptors = self.interceptors.unary_stream
+        return UnaryStreamMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def stream_unary(  # noqa: D102
         self,
@@ -351,7 +436,8 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> StreamUnaryMultiCallable:
-        return StreamUnaryMultiCallable(self, method, request_serializer, response_deserializer)
+        interceptors = self.interceptors.stream_unary
+        return StreamUnaryMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def stream_stream(  # noqa: D102
         self,
@@ -360,4 +446,5 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> StreamStreamMultiCallable:
-        return StreamStreamMultiCallable(self, method, request_serializer, response_deserializer)
+        interceptors = self.interceptors.stream_stream
+        return StreamStreamMultiCallable(self, method, request_serializer, response_deserializer, interceptors)

@@ -7,6 +7,7 @@ Exception
         UsageError           the API was used in a way that it doesn't allow
         AbortError           raised by context.abort, to end the handler
         InternalError        the library failed
+            InvalidMetadataError    metadata of the user can't be sent; also a ValueError
 """
 
 from typing import Any
@@ -30,6 +31,10 @@ class AbortError(BaseError):
 
 class InternalError(BaseError):
     """The library failed."""
+
+
+class InvalidMetadataError(InternalError, ValueError):
+    """Metadata of the user can't be sent; the text says which key or value and why."""
 
 
 class AioRpcError(RpcError):

@@ -1,10 +1,17 @@
 """The callables that a channel makes for methods: each call of one starts an RPC."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pygrpc.aio import base_call as base
 from pygrpc.aio.call import CallParameters, StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from pygrpc.aio.intercepted_call import (
+    InterceptedCall,
+    InterceptedStreamStreamCall,
+    InterceptedStreamUnaryCall,
+    InterceptedUnaryStreamCall,
+    InterceptedUnaryUnaryCall,
+)
 from pygrpc.compression import Compression
 from pygrpc.metadata import MetadataType
 
@@ -16,9 +23,42 @@ class _MultiCallable:
         method: str,
         request_serializer: Callable[[Any], bytes] | None,
         response_deserializer: Callable[[bytes], Any] | None,
+        interceptors: Sequence[Any] = (),
     ) -> None:
         name = method.decode() if isinstance(method, bytes) else method
         self._parameters = CallParameters(channel, name, request_serializer, response_deserializer)
+        self._interceptors = interceptors
+
+    def _intercept(
+        self,
+        kind: type[InterceptedCall],
+        request: Any,
+        timeout: float | None,
+        metadata: MetadataType | None,
+        credentials: Any,
+        wait_for_ready: bool | None,
+        compression: Compression | None,
+    ) -> Any:
+        """Starts a call that goes through the interceptors."""
+        parameters = self._parameters
+        channel = parameters.channel
+        channel.check_open()
+        call = kind(
+            self._interceptors,
+            request,
+            timeout,
+            metadata,
+            credentials,
+            wait_for_ready,
+            channel,
+            parameters.method.encode(),
+            parameters.serializer,
+            parameters.deserializer,
+            channel.loop,
+            compression=compression,
+        )
+        channel.track(call)
+        return call
 
 
 class UnaryUnaryMultiCallable(_MultiCallable, base.UnaryUnaryMultiCallable[Any, Any]):
@@ -33,7 +73,12 @@ class UnaryUnaryMultiCallable(_MultiCallable, base.UnaryUnaryMultiCallable[Any, 
         credentials: Any = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> UnaryUnaryCall:
+    ) -> base.UnaryUnaryCall[Any, Any]:
+        if self._interceptors:
+            intercepted: base.UnaryUnaryCall[Any, Any] = self._intercept(
+                InterceptedUnaryUnaryCall, request, timeout, metadata, credentials, wait_for_ready, compression
+            )
+            return intercepted
         call = UnaryUnaryCall(self._parameters, timeout, metadata, credentials, compression)
         call._send(request, wait_for_ready)
         return call
@@ -51,7 +96,12 @@ class UnaryStreamMultiCallable(_MultiCallable, base.UnaryStreamMultiCallable[Any
         credentials: Any = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> UnaryStreamCall:
+    ) -> base.UnaryStreamCall[Any, Any]:
+        if self._interceptors:
+            intercepted: base.UnaryStreamCall[Any, Any] = self._intercept(
+                InterceptedUnaryStreamCall, request, timeout, metadata, credentials, wait_for_ready, compression
+            )
+            return intercepted
         call = UnaryStreamCall(self._parameters, timeout, metadata, credentials, compression)
         call._send(request, wait_for_ready)
         return call
@@ -68,7 +118,18 @@ class StreamUnaryMultiCallable(_MultiCallable, base.StreamUnaryMultiCallable[Any
         credentials: Any = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> StreamUnaryCall:
+    ) -> base.StreamUnaryCall[Any, Any]:
+        if self._interceptors:
+            intercepted: base.StreamUnaryCall[Any, Any] = self._intercept(
+                InterceptedStreamUnaryCall,
+                request_iterator,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+            return intercepted
         call = StreamUnaryCall(self._parameters, timeout, metadata, credentials, compression)
         call._send_all(request_iterator, wait_for_ready)
         return call
@@ -85,7 +146,18 @@ class StreamStreamMultiCallable(_MultiCallable, base.StreamStreamMultiCallable[A
         credentials: Any = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> StreamStreamCall:
+    ) -> base.StreamStreamCall[Any, Any]:
+        if self._interceptors:
+            intercepted: base.StreamStreamCall[Any, Any] = self._intercept(
+                InterceptedStreamStreamCall,
+                request_iterator,
+                timeout,
+                metadata,
+                credentials,
+                wait_for_ready,
+                compression,
+            )
+            return intercepted
         call = StreamStreamCall(self._parameters, timeout, metadata, credentials, compression)
         call._send_all(request_iterator, wait_for_ready)
         return call

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -10,8 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
+from pygrpc._auth_context import AuthContext
+from pygrpc._tls import ServerSecurity
 from pygrpc.aio import base
 from pygrpc.aio.errors import UsageError
+from pygrpc.aio.handler_search import HandlerSearch
+from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.aio.servicer import HandlerRunner, ServicerContext
 from pygrpc.aio.transport import DeadlineTimer, Transport
 from pygrpc.core.call import MessageLimits
@@ -21,12 +26,15 @@ from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Address, parse_listen_address
-from pygrpc.handlers import GenericRpcHandler, RpcMethodHandler
+from pygrpc.credentials import insecure_server_credentials
+from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
 _BACKLOG = 4096
+#: Turns of the loop between the acceptance of a connection and connection_made.
+_ACCEPT_TURNS = 3
 #: Seconds that clients have to answer the goodbye when no grace is given.
 _GOODBYE = 0.1
 
@@ -37,9 +45,25 @@ class _CallDetails(NamedTuple):
 
 
 class _ServerTransport(Transport[ServerConnection]):
-    def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop, security: ServerSecurity) -> None:
         super().__init__(loop, server._on_lost)
         self._server = server
+        self._security = security
+        self._auth_context: AuthContext | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        try:
+            self._security.check(self.peer_address)
+        except ConnectionError as error:
+            _LOGGER.warning("a connection is refused: %s", error)
+            self.abort()
+
+    def auth_context(self) -> AuthContext:
+        """What is known of the client; worked out when somebody first asks."""
+        if self._auth_context is None:
+            self._auth_context = self._security.auth_context(self.ssl_object)
+        return self._auth_context
 
     def make_core(self) -> ServerConnection:
         core = self._server._make_connection(self)
@@ -47,7 +71,7 @@ class _ServerTransport(Transport[ServerConnection]):
         return core
 
     def on_call(self, call: ServerCall) -> None:
-        self._server._on_call(call, self.peer)
+        self._server._on_call(call, self)
 
 
 class Server(base.Server):
@@ -59,8 +83,17 @@ class Server(base.Server):
         handlers: Sequence[GenericRpcHandler] | None,
         options: Options,
         maximum_concurrent_rpcs: int | None,
+        interceptors: Sequence[ServerInterceptor] | None = None,
     ) -> None:
-        """Makes a server without ports."""
+        """Makes a server without ports.
+
+        Raises:
+            ValueError: The limit of calls is not positive.
+        """
+        if maximum_concurrent_rpcs is not None and maximum_concurrent_rpcs <= 0:
+            raise ValueError(f"maximum_concurrent_rpcs must be positive, not {maximum_concurrent_rpcs}")
+        self._interceptors = _checked_interceptors(interceptors)
+        self._searches: set[HandlerSearch] = set()
         self._executor = executor
         self._generic = list(handlers or ())
         self._registered: dict[str, RpcMethodHandler] = {}
@@ -75,6 +108,8 @@ class Server(base.Server):
         )
         self._maximum_calls = maximum_concurrent_rpcs
         self._sockets: list[socket.socket] = []
+        #: How connections of each socket are secured.
+        self._security: dict[socket.socket, ServerSecurity] = {}
         self._unix_paths: list[str] = []
         self._transports: set[_ServerTransport] = set()
         self._contexts: set[ServicerContext] = set()
@@ -99,6 +134,16 @@ class Server(base.Server):
             self._registered[f"/{service_name}/{method}"] = handler
 
     def add_insecure_port(self, address: str) -> int:  # noqa: D102
+        return self._add_port(address, ServerSecurity(insecure_server_credentials()))
+
+    def add_secure_port(self, address: str, server_credentials: Any) -> int:  # noqa: D102
+        try:
+            security = ServerSecurity(server_credentials)
+        except OSError as error:
+            raise RuntimeError(f"Failed to bind to address {address}: {error.strerror or error}") from error
+        return self._add_port(address, security)
+
+    def _add_port(self, address: str, security: ServerSecurity) -> int:
         if self._loop is not None:
             raise UsageError("add ports before the server is started")
         try:
@@ -108,10 +153,8 @@ class Server(base.Server):
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise RuntimeError(f"Failed to bind to address {address}: {reason}") from error
         self._sockets += bound
+        self._security.update(dict.fromkeys(bound, security))
         return 1 if parsed.path else int(bound[0].getsockname()[1])
-
-    def add_secure_port(self, address: str, server_credentials: Any) -> int:  # noqa: D102
-        raise UsageError("TLS is not supported yet; use add_insecure_port")
 
     def _bind(self, address: Address) -> Iterator[socket.socket]:
         if address.path:
@@ -172,15 +215,21 @@ class Server(base.Server):
         return listener
 
     async def start(self) -> None:  # noqa: D102
+        if self._stopping is not None or self._terminated.is_set():
+            raise UsageError("Server is stopped.")
         if self._loop is not None:
-            raise UsageError("Server is already started." if self._stopping is None else "Server is stopped.")
+            return
         loop = self._loop = asyncio.get_running_loop()
         self._runner = HandlerRunner(loop, self._executor)
         self._deadlines = DeadlineTimer(loop, ServerCall.expire)
         for listener in self._sockets:
-            self._listeners.append(
-                await loop.create_server(lambda: _ServerTransport(self, loop), sock=listener, backlog=_BACKLOG)
-            )
+            security = self._security[listener]
+            context = security.context()
+            tls: dict[str, Any] = {}
+            if context is not None:
+                tls = {"ssl": context, "ssl_handshake_timeout": self._options.handshake_timeout}
+            factory = functools.partial(_ServerTransport, self, loop, security)
+            self._listeners.append(await loop.create_server(factory, sock=listener, backlog=_BACKLOG, **tls))
 
     # Calls.
 
@@ -198,16 +247,20 @@ class Server(base.Server):
             connection.shutdown()
         return connection
 
-    def _on_call(self, call: ServerCall, peer: str) -> None:
+    def _on_call(self, call: ServerCall, transport: _ServerTransport) -> None:
         """Finds the handler of a new call, or refuses it."""
         if self._stopping is not None:
             call.finish(Status(StatusCode.UNAVAILABLE, "the server is shutting down"), [])
             return
-        if self._maximum_calls is not None and len(self._contexts) >= self._maximum_calls:
+        active = len(self._contexts) + len(self._searches)
+        if self._maximum_calls is not None and active >= self._maximum_calls:
             call.finish(Status(StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"), [])
             return
+        if self._interceptors:
+            self._search(call, transport)
+            return
         try:
-            handler = self._find_handler(call)
+            handler = self._find_handler(_CallDetails(call.head.path, call.head.metadata))
         except Exception as error:
             _LOGGER.exception("a generic handler raised for %s", call.head.path)
             call.finish(Status(StatusCode.UNKNOWN, f"Error in service handler: {error}"), [])
@@ -215,21 +268,46 @@ class Server(base.Server):
         if handler is None:
             call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
             return
-        assert self._loop is not None and self._deadlines is not None
+        self._watch_deadline(call)
+        self._make_context(call, handler, transport).begin_when_ready(self._run)
+
+    def _watch_deadline(self, call: ServerCall) -> None:
+        if call.deadline is not None:
+            assert self._deadlines is not None
+            self._deadlines.add(call)
+
+    def _make_context(
+        self, call: ServerCall, handler: RpcMethodHandler, transport: _ServerTransport
+    ) -> ServicerContext:
+        assert self._loop is not None
         call.request_streaming = handler.request_streaming
         call.set_compression(self._options.compression)
-        context = ServicerContext(call, handler, peer, self._loop, self._contexts.discard)
+        context = ServicerContext(
+            call, handler, transport.peer, self._loop, self._contexts.discard, transport.auth_context
+        )
         call.listener = context
         self._contexts.add(context)
-        if call.deadline is not None:
-            self._deadlines.add(call)
-        context.begin_when_ready(self._run)
+        return context
 
-    def _find_handler(self, call: ServerCall) -> RpcMethodHandler | None:
-        path = call.head.path
-        handler = self._registered.get(path)
+    def _search(self, call: ServerCall, transport: _ServerTransport) -> None:
+        """Finds the handler of a new call by way of the interceptors, and serves it."""
+
+        async def serve(handler: RpcMethodHandler) -> None:
+            context = self._make_context(call, handler, transport)
+            context.task = asyncio.current_task()
+            assert self._runner is not None
+            await self._runner.run(context, handler)
+
+        search = HandlerSearch(call, self._interceptors, self._find_handler, serve, self._searches.discard)
+        call.listener = search
+        self._searches.add(search)
+        self._watch_deadline(call)
+        assert self._loop is not None
+        search.begin(self._loop, _CallDetails(call.head.path, call.head.metadata))
+
+    def _find_handler(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
+        handler = self._registered.get(details.method)
         if handler is None:
-            details = _CallDetails(path, call.head.metadata)
             for generic in self._generic:
                 handler = generic.service(details)
                 if handler is not None:
@@ -255,8 +333,6 @@ class Server(base.Server):
 
     async def stop(self, grace: float | None) -> None:  # noqa: D102
         if self._loop is None:
-            self._close_sockets()
-            self._terminated.set()
             return
         ends = self._loop.time() + (grace or 0)
         if self._stopping is None:
@@ -269,8 +345,7 @@ class Server(base.Server):
 
     async def _stop(self) -> None:
         assert self._loop is not None and self._grace_ends is not None
-        for listener in self._listeners:
-            listener.close()
+        await self._stop_listening()
         for transport in list(self._transports):
             transport.core.shutdown()
             transport.flush()
@@ -283,7 +358,8 @@ class Server(base.Server):
         await self._wait_empty(_GOODBYE)
         for transport in list(self._transports):
             transport.abort()
-        tasks = [context.task for context in self._contexts if context.task is not None]
+        running: list[ServicerContext | HandlerSearch] = [*self._contexts, *self._searches]
+        tasks = [each.task for each in running if each.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE)
         await self._wait_empty(_GOODBYE)
@@ -291,6 +367,18 @@ class Server(base.Server):
         if self._deadlines is not None:
             self._deadlines.close()
         self._terminated.set()
+
+    async def _stop_listening(self) -> None:
+        assert self._loop is not None
+        for bound in self._sockets:
+            # A Server of asyncio that is closed loses the sockets that it has just accepted, so it first stops to accept
+            # and gets the time to tell us of them. Loops that can't do that have no such gap.
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                self._loop.remove_reader(bound.fileno())
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        for listener in self._listeners:
+            listener.close()
 
     async def _wait_empty(self, timeout: float) -> None:
         if self._transports:
@@ -317,6 +405,13 @@ class Server(base.Server):
         if getattr(self, "_loop", None) is None:
             for listener in getattr(self, "_sockets", ()):
                 listener.close()
+
+
+def _checked_interceptors(interceptors: Sequence[Any] | None) -> tuple[ServerInterceptor, ...]:
+    invalid = [each for each in interceptors or () if not isinstance(each, ServerInterceptor)]
+    if invalid:
+        raise ValueError(f"Interceptor must be ServerInterceptor, the following are invalid: {invalid}")
+    return tuple(interceptors or ())
 
 
 def _any_address(host: str, port: int) -> tuple[Any, ...]:

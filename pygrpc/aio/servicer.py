@@ -8,15 +8,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Ma
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
+from pygrpc._auth_context import AuthContext, insecure_auth_context, peer_identities, peer_identity_key
 from pygrpc.aio import base
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AbortError, UsageError
 from pygrpc.compression import Compression
-from pygrpc.core.metadata import Header, encode_metadata
+from pygrpc.core.metadata import Header, InvalidMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler
-from pygrpc.metadata import Metadata, MetadataType
+from pygrpc.metadata import MetadataType
 from pygrpc.propagation import serve
 from pygrpc.status import CODES, StatusCode
 
@@ -35,6 +36,7 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         peer: str,
         loop: asyncio.AbstractEventLoop,
         on_finished: Callable[["ServicerContext"], None],
+        auth_context: Callable[[], AuthContext] = insecure_auth_context,
     ) -> None:
         """Takes over a call whose handler is known.
 
@@ -44,7 +46,9 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             peer: The client's address.
             loop: The loop of the server.
             on_finished: Told once when the handler has ended, or can't begin any more.
+            auth_context: Says what is known of the client.
         """
+        self._auth_context = auth_context
         self._core = core
         self.handler = handler
         self._on_finished = on_finished
@@ -188,12 +192,13 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             raise UsageError("Abort already called!" if self._aborted else _FINISHED)
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
-        if code is StatusCode.OK:
+        self.set_code(code)
+        self._details = details or self._details
+        if self._code is StatusCode.OK:
             _LOGGER.error("abort() was called with StatusCode.OK by %s; UNKNOWN is sent", self._core.head.path)
-            code, details = StatusCode.UNKNOWN, ""
-        self._code, self._details = code, details
+            self._code, self._details = StatusCode.UNKNOWN, ""
         self._aborted = True
-        self._core.finish(Status(code, details), self._trailing_headers)
+        self.finish()
         raise AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: Any) -> NoReturn:  # noqa: D102
@@ -225,14 +230,15 @@ class ServicerContext(base.ServicerContext[Any, Any]):
 
     def finish_with_error(self, error: BaseException) -> None:
         """Ends the call because the handler raised."""
-        code = self._code if self._code not in (None, StatusCode.OK) else StatusCode.UNKNOWN
-        assert code is not None
+        code = StatusCode.INTERNAL if isinstance(error, InvalidMetadata) else StatusCode.UNKNOWN
+        if self._code is not None and self._code is not StatusCode.OK:
+            code = self._code
         self._core.finish(Status(code, f"Unexpected {type(error)}: {error}"), self._trailing_headers)
 
     # The rest.
 
-    def invocation_metadata(self) -> Metadata:  # noqa: D102
-        return Metadata.from_tuple(self._core.head.metadata)
+    def invocation_metadata(self) -> MetadataType:  # noqa: D102
+        return self._core.head.metadata
 
     def set_compression(self, compression: Compression) -> None:  # noqa: D102
         if self._core.state is not ServerState.OPEN:
@@ -246,13 +252,13 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         return self._peer
 
     def peer_identities(self) -> Sequence[bytes] | None:  # noqa: D102
-        return None
+        return peer_identities(self._auth_context())
 
     def peer_identity_key(self) -> str | None:  # noqa: D102
-        return None
+        return peer_identity_key(self._auth_context())
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # noqa: D102
-        return {}
+        return self._auth_context()
 
     def time_remaining(self) -> float | None:  # noqa: D102
         deadline = self._core.deadline

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pygrpc.core.client_call import ClientCall
 from pygrpc.core.connection import Connection
@@ -64,6 +64,16 @@ class Transport(asyncio.Protocol, Generic[C]):
         self.core.receive_data(data, self._loop.time())
         self.flush()
 
+    @property
+    def ssl_object(self) -> Any:
+        """The ``ssl.SSLObject`` of the connection, or None."""
+        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
+
+    @property
+    def peer_address(self) -> Any:
+        """The address of the other end as the socket module gives it."""
+        return None if self._transport is None else self._transport.get_extra_info("peername")
+
     def eof_received(self) -> bool:
         """The peer sends no more; in HTTP/2 that is the end."""
         return False
@@ -103,7 +113,10 @@ class Transport(asyncio.Protocol, Generic[C]):
         while data:
             transport.write(data)
             data = core.data_to_send()
-        if core.closing:
+        if core.failure is not None and core.sending_paused:
+            # The peer doesn't read, so it would never see why, and close() would wait for it.
+            transport.abort()
+        elif core.closing:
             transport.close()
         elif not core.ready and self._timer is None:
             self._set_timer()

@@ -1,0 +1,1 @@
+"""What stands for ``grpc._cython``, for packages that use it (grpcio-channelz, grpcio-csds, grpcio-admin)."""

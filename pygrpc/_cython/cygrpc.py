@@ -1,0 +1,24 @@
+"""What stands for ``grpc._cython.cygrpc``: the few functions of it that packages beside grpcio call.
+
+It is not grpcio's core under another name; whatever else programs look for in there is not here.
+"""
+
+from typing import Any
+
+
+def dump_xds_configs() -> bytes:
+    """The state of xDS as a serialized ClientStatusResponse: there is never any, and so it is an empty message."""
+    return b""
+
+
+def _no_channelz(*_: Any) -> str:
+    raise NotImplementedError("pygrpc keeps no channelz data")
+
+
+channelz_get_top_channels = _no_channelz
+channelz_get_channel = _no_channelz
+channelz_get_subchannel = _no_channelz
+channelz_get_servers = _no_channelz
+channelz_get_server = _no_channelz
+channelz_get_server_sockets = _no_channelz
+channelz_get_socket = _no_channelz

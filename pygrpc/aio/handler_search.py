@@ -1,0 +1,108 @@
+"""Server interceptors of the asyncio server: the search for the handler of one call."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from pygrpc.aio.interceptor import ServerInterceptor
+from pygrpc.core.server_call import ServerCall
+from pygrpc.core.status import Status
+from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler
+from pygrpc.status import StatusCode
+
+_LOGGER = logging.getLogger("pygrpc")
+
+Find = Callable[[HandlerCallDetails], RpcMethodHandler | None]
+Serve = Callable[[RpcMethodHandler], Awaitable[None]]
+
+
+class HandlerSearch:
+    """Runs the interceptors of a call in a task, and then its handler in the same; listens to the call until then."""
+
+    def __init__(
+        self,
+        call: ServerCall,
+        interceptors: Sequence[ServerInterceptor],
+        find: Find,
+        serve: Serve,
+        on_finished: Callable[["HandlerSearch"], None],
+    ) -> None:
+        """Prepares the search.
+
+        Args:
+            call: The call; its listener is to be this object until the handler is known.
+            interceptors: The first one is asked first.
+            find: Finds the handler when all interceptors have let the call pass.
+            serve: Serves the call with a handler, to its end.
+            on_finished: Told once when the search is over.
+        """
+        self._call = call
+        self._interceptors = interceptors
+        self._find = find
+        self._serve = serve
+        self._on_finished = on_finished
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, details: HandlerCallDetails) -> None:
+        """Starts the task."""
+        coroutine = self._run(details)
+        if sys.version_info >= (3, 12):
+            self.task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+        else:
+            self.task = loop.create_task(coroutine)
+
+    # What the core reports.
+
+    def on_requests(self) -> None:
+        """Requests wait until there is a handler."""
+
+    def on_writable(self) -> None:
+        """Nothing is written yet."""
+
+    def on_cancelled(self) -> None:
+        """The call is over, so nobody needs its handler."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def on_closed(self) -> None:
+        """Nobody waits for it yet."""
+
+    # The search.
+
+    async def _run(self, details: HandlerCallDetails) -> None:
+        handler = None
+        try:
+            handler = await self._search(details, 0)
+            if handler is None:
+                self._call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
+        except asyncio.CancelledError:
+            self._call.cancel(Status(StatusCode.CANCELLED, "the interceptor was cancelled"))
+        except Exception as error:
+            _LOGGER.exception("a server interceptor raised for %s", details.method)
+            self._call.finish(Status(StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}"), [])
+        finally:
+            self._on_finished(self)
+        if handler is not None and not self._call.ended and self._has_request(handler):
+            # What cancels the handler is its own affair from here on.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serve(handler)
+
+    async def _search(self, details: HandlerCallDetails, index: int) -> RpcMethodHandler | None:
+        if index == len(self._interceptors):
+            return self._find(details)
+
+        async def continuation(new_details: HandlerCallDetails) -> RpcMethodHandler | None:
+            return await self._search(new_details, index + 1)
+
+        return await self._interceptors[index].intercept_service(continuation, details)  # type: ignore[arg-type]
+
+    def _has_request(self, handler: RpcMethodHandler) -> bool:
+        """Checks what the core could not check before it knew the method; see ServerCall.request_streaming."""
+        self._call.request_streaming = handler.request_streaming
+        if handler.request_streaming or not self._call.requests_ended:
+            return True
+        details = "the client ended its requests without the message that it should have sent"
+        self._call.finish(Status(StatusCode.UNIMPLEMENTED, details), [])
+        return False

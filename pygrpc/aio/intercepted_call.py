@@ -1,0 +1,416 @@
+"""Calls of the asyncio client that go through interceptors.
+
+The interceptors run in a task, the chain. What it ends with is the call that the user's object stands for: one that the
+channel made, or a stand-in for a response, or for an iterator, that an interceptor returned in its place.
+"""
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from typing import Any, ClassVar
+
+from pygrpc.aio import base_call as base
+from pygrpc.aio import call as calls
+from pygrpc.aio.base_call import EOF
+from pygrpc.aio.errors import AioRpcError, UsageError
+from pygrpc.aio.interceptor import ClientCallDetails
+from pygrpc.aio.stand_ins import (
+    DoneCallback,
+    StreamStreamCallResponseIterator,
+    StreamUnaryCallResponse,
+    UnaryStreamCallResponseIterator,
+    UnaryUnaryCallResponse,
+)
+from pygrpc.metadata import Metadata
+from pygrpc.status import StatusCode
+
+_LOCALLY_CANCELLED = "Locally cancelled by application!"
+_ALREADY_FINISHED = "RPC already finished."
+_HALF_CLOSED = 'RPC is half closed after calling "done_writing".'
+_MIXED_STYLES = "The iterator and read/write APIs may not be mixed on a single RPC."
+
+
+class _Chain:
+    """The interceptors of one call, and the end of the chain: the call itself.
+
+    It doesn't know the object that the user holds, so that dropping that object cancels the call.
+    """
+
+    def __init__(
+        self,
+        hook: str,
+        interceptors: Sequence[Any],
+        start: Callable[[ClientCallDetails, Any], Any],
+        stand_in: Callable[[Any, Any], Any],
+    ) -> None:
+        self._hook = hook
+        self._interceptors = interceptors
+        self._start = start
+        self._stand_in = stand_in
+        #: The call that was made last; what an iterator in place of a call gets its status from.
+        self._made: Any = None
+
+    async def run(self, details: ClientCallDetails, request: Any, index: int = 0) -> Any:
+        """Runs the interceptors from an index on."""
+        if index == len(self._interceptors):
+            self._made = self._start(details, request)
+            return self._made
+
+        async def continuation(new_details: Any, new_request: Any) -> Any:
+            return await self.run(new_details, new_request, index + 1)
+
+        result = await getattr(self._interceptors[index], self._hook)(continuation, details, request)
+        return self._stand_in(result, self._made)
+
+
+class InterceptedCall(base.Call):
+    """What intercepted calls of all kinds have in common: it stands for a call that may not have begun yet."""
+
+    _hook: ClassVar[str]
+    _call_class: ClassVar[type[Any]]
+    _streams_requests: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        interceptors: Sequence[Any],
+        request: Any,
+        timeout: float | None,
+        metadata: Any,
+        credentials: Any,
+        wait_for_ready: bool | None,
+        channel: Any,
+        method: bytes,
+        request_serializer: Callable[[Any], bytes] | None,
+        response_deserializer: Callable[[bytes], Any] | None,
+        loop: asyncio.AbstractEventLoop,
+        registered_call_handle: int = 0,
+        compression: int | None = None,
+    ) -> None:
+        """Starts the interceptors; channels call this."""
+        self._pending_callbacks: list[DoneCallback] = []
+        self._writer: _Writer | None = None
+        if self._streams_requests and request is None:
+            self._writer = request = _Writer(loop)
+        call_class, streams_requests = self._call_class, self._streams_requests
+
+        def start(details: ClientCallDetails, final_request: Any) -> Any:
+            name = details.method
+            parameters = calls.CallParameters(
+                channel,
+                name.decode() if isinstance(name, bytes) else name,
+                request_serializer,
+                response_deserializer,
+            )
+            call = call_class(
+                parameters,
+                details.timeout,
+                details.metadata,
+                details.credentials,
+                getattr(details, "compression", compression),
+            )
+            if streams_requests:
+                call._send_all(final_request, details.wait_for_ready)
+            else:
+                call._send(final_request, details.wait_for_ready)
+            return call
+
+        if not isinstance(metadata, Metadata):
+            metadata = Metadata.from_tuple(metadata)
+        details = ClientCallDetails(method, timeout, metadata, credentials, wait_for_ready)
+        chain = _Chain(self._hook, interceptors, start, self._stand_in)
+        self._deadline = None if timeout is None else loop.time() + timeout
+        self._loop = loop
+        self._task: asyncio.Task[Any] = loop.create_task(chain.run(details, request))
+        # Weakly, so that the task doesn't keep this object, whose end cancels it.
+        itself = weakref.ref(self)
+        self._task.add_done_callback(lambda _: _chain_ended(itself()))
+
+    @staticmethod
+    def _stand_in(result: Any, made: Any) -> Any:
+        """Makes a call of what an interceptor returned."""
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        """Cancels the call: nobody will ask for its outcome."""
+        if hasattr(self, "_task") and not self._loop.is_closed():
+            self.cancel()
+
+    # Before and behind the end of the chain.
+
+    def _resolved(self) -> Any | None:
+        """The call, if the chain has ended with one."""
+        task = self._task
+        return None if not task.done() or task.cancelled() or task.exception() is not None else task.result()
+
+    async def _resolve(self) -> Any:
+        """Waits for the call; who is cancelled meanwhile does not cancel the chain."""
+        return await asyncio.shield(self._task)
+
+    def _chain_ended(self) -> None:
+        callbacks, self._pending_callbacks = self._pending_callbacks, []
+        for callback in callbacks:
+            self.add_done_callback(callback)
+
+    def cancel(self) -> bool:
+        """Cancels the chain, or the call that it ended with."""
+        if not self._task.done():
+            return self._task.cancel()
+        call = self._resolved()
+        return bool(call.cancel()) if call is not None else False
+
+    def cancelled(self) -> bool:
+        """Whether the call ended with CANCELLED."""
+        if not self._task.done():
+            return False
+        call = self._resolved()
+        if call is not None:
+            return bool(call.cancelled())
+        if self._task.cancelled():
+            return True
+        error = self._task.exception()
+        return isinstance(error, AioRpcError) and error.code() is StatusCode.CANCELLED
+
+    def done(self) -> bool:
+        """Whether the call is over."""
+        if not self._task.done():
+            return False
+        call = self._resolved()
+        return call is None or bool(call.done())
+
+    def add_done_callback(self, callback: DoneCallback) -> None:
+        """Calls back with this object when the call is over, or at once if it is."""
+        if not self._task.done():
+            self._pending_callbacks.append(callback)
+            return
+        call = self._resolved()
+        if call is None or call.done():
+            callback(self)
+        else:
+            call.add_done_callback(lambda _: callback(self))
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline, not below 0; None without a deadline."""
+        call = self._resolved()
+        if call is not None:
+            remaining: float | None = call.time_remaining()
+            return remaining
+        return None if self._deadline is None else max(0.0, self._deadline - self._loop.time())
+
+    async def _outcome(self, ask: Callable[[Any], Awaitable[Any]], of_error: str, cancelled: Any) -> Any:
+        """Asks the call, or the error that the chain ended with.
+
+        Args:
+            ask: Asks the call.
+            of_error: The method of AioRpcError that says the same.
+            cancelled: The answer if the chain was cancelled.
+        """
+        try:
+            call = await self._resolve()
+        except AioRpcError as error:
+            return getattr(error, of_error)()
+        except asyncio.CancelledError:
+            if self._task.cancelled():
+                return cancelled
+            raise
+        return await ask(call)
+
+    async def initial_metadata(self) -> Any:
+        """Waits for the initial metadata of the server; None if the call never left."""
+        return await self._outcome(lambda call: call.initial_metadata(), "initial_metadata", None)
+
+    async def trailing_metadata(self) -> Any:
+        """Waits for the end of the call and its trailing metadata; None if the call never left."""
+        return await self._outcome(lambda call: call.trailing_metadata(), "trailing_metadata", None)
+
+    async def code(self) -> StatusCode:
+        """Waits for the end of the call and its status code."""
+        code: StatusCode = await self._outcome(lambda call: call.code(), "code", StatusCode.CANCELLED)
+        return code
+
+    async def details(self) -> str:
+        """Waits for the end of the call and its status message."""
+        details: str = await self._outcome(lambda call: call.details(), "details", _LOCALLY_CANCELLED)
+        return details
+
+    async def debug_error_string(self) -> str | None:
+        """Waits for the end of the call and what is known for developers."""
+        text: str | None = await self._outcome(lambda call: call.debug_error_string(), "debug_error_string", "")
+        return text
+
+    async def wait_for_connection(self) -> None:
+        """Waits until the call is on its way to a server."""
+        await (await self._resolve()).wait_for_connection()
+
+
+def _chain_ended(call: InterceptedCall | None) -> None:
+    if call is not None:
+        call._chain_ended()
+
+
+class _UnaryResponse(InterceptedCall):
+    """The response side of calls with one response."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        call = yield from self._task.__await__()
+        response = yield from call.__await__()
+        return response
+
+
+class _ResponseIterator(AsyncIterator[Any]):
+    """Iterates over the responses of the call that a chain ends with."""
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._task = task
+        self._responses: AsyncIterator[Any] | None = None
+
+    async def __anext__(self) -> Any:
+        if self._responses is None:
+            self._responses = aiter(await self._task)
+        return await anext(self._responses)
+
+
+class _StreamResponse(InterceptedCall):
+    """The response side of calls with a stream of responses."""
+
+    _iterator: _ResponseIterator | None = None
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        if self._iterator is None:
+            self._iterator = _ResponseIterator(self._task)
+        return self._iterator
+
+    async def read(self) -> Any:
+        return await anext(aiter(self), EOF)
+
+
+class _Writer(AsyncIterator[Any]):
+    """The requests that the user writes one by one, as the iterator that interceptors are given."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._requests: list[Any] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._watched: Any = None
+        #: Whether the user has said that no more requests follow.
+        self.finished = False
+        self._abandoned = False
+
+    async def write(self, request: Any, call: Any) -> None:
+        """Hands a request over; waits until the one before has been taken, or the call is over."""
+        self._watch(call)
+        while self._requests and not self._abandoned:
+            await self._wait()
+        if not self._abandoned:
+            self._requests.append(request)
+            self._wake()
+
+    def finish(self, call: Any) -> None:
+        """No more requests follow."""
+        self._watch(call)
+        self.finished = True
+        self._wake()
+
+    def _watch(self, call: Any) -> None:
+        if self._watched is None:
+            self._watched = call
+            call.add_done_callback(lambda _: self._abandon())
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        self._wake()
+
+    async def _wait(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def __anext__(self) -> Any:
+        while not self._requests:
+            if self.finished or self._abandoned:
+                raise StopAsyncIteration
+            await self._wait()
+        request = self._requests.pop()
+        self._wake()
+        return request
+
+
+class _StreamRequest(InterceptedCall):
+    """The request side of calls with a stream of requests."""
+
+    _streams_requests = True
+
+    async def _writable(self) -> tuple["_Writer", Any]:
+        if self._writer is None:
+            raise UsageError(_MIXED_STYLES)
+        try:
+            return self._writer, await self._resolve()
+        except AioRpcError:
+            raise asyncio.InvalidStateError(_ALREADY_FINISHED) from None
+        except asyncio.CancelledError:
+            if self._task.cancelled():
+                raise asyncio.InvalidStateError(_ALREADY_FINISHED) from None
+            raise
+
+    async def write(self, request: Any) -> None:
+        writer, call = await self._writable()
+        if call.done():
+            raise asyncio.InvalidStateError(_ALREADY_FINISHED)
+        if writer.finished:
+            raise asyncio.InvalidStateError(_HALF_CLOSED)
+        await writer.write(request, call)
+        if call.done():
+            raise asyncio.InvalidStateError(_ALREADY_FINISHED)
+
+    async def done_writing(self) -> None:
+        writer, call = await self._writable()
+        writer.finish(call)
+
+
+class InterceptedUnaryUnaryCall(_UnaryResponse, base.UnaryUnaryCall[Any, Any]):
+    """A call with one request and one response, which goes through interceptors."""
+
+    _hook = "intercept_unary_unary"
+    _call_class = calls.UnaryUnaryCall
+
+    @staticmethod
+    def _stand_in(result: Any, made: Any) -> Any:
+        return result if isinstance(result, base.UnaryUnaryCall) else UnaryUnaryCallResponse(result)
+
+
+class InterceptedUnaryStreamCall(_StreamResponse, base.UnaryStreamCall[Any, Any]):
+    """A call with one request and a stream of responses, which goes through interceptors."""
+
+    _hook = "intercept_unary_stream"
+    _call_class = calls.UnaryStreamCall
+
+    @staticmethod
+    def _stand_in(result: Any, made: Any) -> Any:
+        return result if isinstance(result, base.UnaryStreamCall) else UnaryStreamCallResponseIterator(made, result)
+
+
+class InterceptedStreamUnaryCall(_UnaryResponse, _StreamRequest, base.StreamUnaryCall[Any, Any]):
+    """A call with a stream of requests and one response, which goes through interceptors."""
+
+    _hook = "intercept_stream_unary"
+    _call_class = calls.StreamUnaryCall
+
+    @staticmethod
+    def _stand_in(result: Any, made: Any) -> Any:
+        return result if isinstance(result, base.StreamUnaryCall) else StreamUnaryCallResponse(result)
+
+
+class InterceptedStreamStreamCall(_StreamResponse, _StreamRequest, base.StreamStreamCall[Any, Any]):
+    """A call with streams of requests and responses, which goes through interceptors."""
+
+    _hook = "intercept_stream_stream"
+    _call_class = calls.StreamStreamCall
+
+    @staticmethod
+    def _stand_in(result: Any, made: Any) -> Any:
+        return result if isinstance(result, base.StreamStreamCall) else StreamStreamCallResponseIterator(made, result)

@@ -1,0 +1,337 @@
+"""Interceptors in the sync API: channels, and searches for handlers, that go through them.
+
+Everything here is a wrapper around objects of the API, whatever library or test they come from.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from pygrpc._outcomes import Failure, Success
+from pygrpc.call_credentials import CallCredentials
+from pygrpc.compression import Compression
+from pygrpc.connectivity import ChannelConnectivity
+from pygrpc.errors import RpcError
+from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler
+from pygrpc.interfaces import (
+    Channel,
+    ServerInterceptor,
+    StreamStreamClientInterceptor,
+    StreamStreamMultiCallable,
+    StreamUnaryClientInterceptor,
+    StreamUnaryMultiCallable,
+    UnaryStreamClientInterceptor,
+    UnaryStreamMultiCallable,
+    UnaryUnaryClientInterceptor,
+    UnaryUnaryMultiCallable,
+)
+from pygrpc.interfaces import ClientCallDetails as ClientCallDetailsBase
+from pygrpc.metadata import MetadataType
+
+_KINDS = (
+    UnaryUnaryClientInterceptor,
+    UnaryStreamClientInterceptor,
+    StreamUnaryClientInterceptor,
+    StreamStreamClientInterceptor,
+)
+_FIELDS = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
+
+
+class _Details(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: MetadataType | None
+    credentials: CallCredentials | None
+    wait_for_ready: bool | None
+    compression: Compression | None
+
+
+class ClientCallDetails(_Details, ClientCallDetailsBase):
+    """What an interceptor sees of a call; ``_replace`` gives a changed one."""
+
+
+def intercept_channel(channel: Channel, *interceptors: Any) -> Channel:
+    """Makes a channel whose calls go through interceptors.
+
+    Args:
+        channel: The channel that makes the calls.
+        interceptors: Each of at least one of the four kinds; the first one is asked first.
+
+    Raises:
+        TypeError: An interceptor is of no kind.
+    """
+    for interceptor in reversed(interceptors):
+        if not isinstance(interceptor, _KINDS):
+            names = " or ".join(f"grpc.{kind.__name__}" for kind in _KINDS)
+            raise TypeError(f"interceptor must be {names}")
+        channel = _InterceptedChannel(channel, interceptor)
+    return channel
+
+
+def find_handler(
+    interceptors: Sequence[ServerInterceptor],
+    find: Callable[[HandlerCallDetails], RpcMethodHandler | None],
+    details: HandlerCallDetails,
+) -> RpcMethodHandler | None:
+    """Finds the handler of a call by way of server interceptors.
+
+    Args:
+        interceptors: The first one is asked first; it may pass other details on.
+        find: Finds the handler when all interceptors have let the call pass.
+        details: The method and the metadata of the call.
+    """
+    if not interceptors:
+        return find(details)
+    first, *rest = interceptors
+    return first.intercept_service(lambda passed: find_handler(rest, find, passed), details)
+
+
+def _failure(error: Exception) -> Failure:
+    return Failure(error, sys.exc_info()[2])
+
+
+# Multi-callables.
+
+
+class _Intercepted:
+    """What the multi-callables of all kinds have in common."""
+
+    def __init__(self, make: Callable[[str], Any], method: str, intercept: Callable[..., Any]) -> None:
+        """Keeps the parts.
+
+        Args:
+            make: Makes the wrapped channel's multi-callable for a method.
+            method: The method that the user named; an interceptor may choose another.
+            intercept: The method of the interceptor.
+        """
+        self._make = make
+        self._method = method
+        self._intercept = intercept
+        self._callable = make(method)
+
+    def _begin(self, how: Callable[[Any], Callable[..., Any]], request: Any, arguments: tuple[Any, ...]) -> Any:
+        """Runs the interceptor.
+
+        Args:
+            how: Which way of calling to take of a multi-callable.
+            request: The request, or an iterator of them.
+            arguments: The rest of what the user gave.
+        """
+        details = ClientCallDetails(self._method, *arguments)
+
+        def continuation(new_details: Any, new_request: Any) -> Any:
+            # An interceptor may pass an object of its own that lacks what it doesn't care about.
+            method, *chosen = (getattr(new_details, field, getattr(details, field)) for field in _FIELDS)
+            callable_ = self._callable if method == self._method else self._make(method)
+            return how(callable_)(new_request, **dict(zip(_FIELDS[1:], chosen, strict=True)))
+
+        return self._intercept(continuation, details, request)
+
+
+def _as_outcome(callable_: Any) -> Callable[..., Any]:
+    """A way of calling that blocks and returns a call that is over, whatever it ended with."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return Success(*callable_.with_call(*arguments, **options))
+        except RpcError as error:
+            return error
+        except Exception as error:
+            return _failure(error)
+
+    return call
+
+
+class _UnaryResponse(_Intercepted):
+    def _with_call(self, request: Any, *arguments: Any) -> tuple[Any, Any]:
+        call = self._begin(_as_outcome, request, arguments)
+        return call.result(), call
+
+    def _future(self, request: Any, *arguments: Any) -> Any:
+        try:
+            return self._begin(lambda callable_: callable_.future, request, arguments)
+        except Exception as error:
+            return _failure(error)
+
+
+class _StreamResponse(_Intercepted):
+    def _start(self, request: Any, *arguments: Any) -> Any:
+        try:
+            return self._begin(lambda callable_: callable_, request, arguments)
+        except Exception as error:
+            return _failure(error)
+
+
+class _UnaryUnary(_UnaryResponse, UnaryUnaryMultiCallable[Any, Any]):
+    def __call__(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._with_call(request, timeout, metadata, credentials, wait_for_ready, compression)[0]
+
+    def with_call(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._with_call(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+    def future(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._future(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class _StreamUnary(_UnaryResponse, StreamUnaryMultiCallable[Any, Any]):
+    def __call__(
+        self,
+        request_iterator: Iterable[Any],
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)[0]
+
+    def with_call(
+        self,
+        request_iterator: Iterable[Any],
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+    def future(
+        self,
+        request_iterator: Iterable[Any],
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._future(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class _UnaryStream(_StreamResponse, UnaryStreamMultiCallable[Any, Any]):
+    def __call__(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._start(request, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class _StreamStream(_StreamResponse, StreamStreamMultiCallable[Any, Any]):
+    def __call__(
+        self,
+        request_iterator: Iterable[Any],
+        timeout: float | None = None,
+        metadata: MetadataType | None = None,
+        credentials: CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: Compression | None = None,
+    ) -> Any:
+        return self._start(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+
+
+class _InterceptedChannel(Channel):
+    """A channel with one interceptor."""
+
+    def __init__(self, channel: Channel, interceptor: Any) -> None:
+        self._channel = channel
+        self._interceptor = interceptor
+
+    def _wrap(
+        self,
+        kind: str,
+        wrapper: type[_Intercepted],
+        interface: type[Any],
+        method: str,
+        *arguments: Any,
+    ) -> Any:
+        make = getattr(self._channel, kind)
+        if not isinstance(self._interceptor, interface):
+            return make(method, *arguments)
+        return wrapper(lambda name: make(name, *arguments), method, getattr(self._interceptor, f"intercept_{kind}"))
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        arguments = (method, request_serializer, response_deserializer, _registered_method)
+        return self._wrap("unary_unary", _UnaryUnary, UnaryUnaryClientInterceptor, *arguments)
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        arguments = (method, request_serializer, response_deserializer, _registered_method)
+        return self._wrap("unary_stream", _UnaryStream, UnaryStreamClientInterceptor, *arguments)
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        arguments = (method, request_serializer, response_deserializer, _registered_method)
+        return self._wrap("stream_unary", _StreamUnary, StreamUnaryClientInterceptor, *arguments)
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        arguments = (method, request_serializer, response_deserializer, _registered_method)
+        return self._wrap("stream_stream", _StreamStream, StreamStreamClientInterceptor, *arguments)
+
+    def subscribe(self, callback: Callable[[ChannelConnectivity], None], try_to_connect: bool = False) -> None:
+        self._channel.subscribe(callback, try_to_connect=try_to_connect)
+
+    def unsubscribe(self, callback: Callable[[ChannelConnectivity], None]) -> None:
+        self._channel.unsubscribe(callback)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        self.close()
