@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -120,9 +121,10 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             if core.requests_ended:
                 return EOF
             await self._wait()
-        return self._take_request()
+        return self.take_request()
 
-    def _take_request(self) -> Any:
+    def take_request(self) -> Any:
+        """Takes the request that is there, without waiting."""
         raw = self._core.read_message()
         if raw is None:
             self._raise_ended()
@@ -332,9 +334,16 @@ class HandlerRunner:
             context._on_finished(context)
 
     async def _invoke(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
-        behavior = handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
+        behavior = handler.unary_unary
+        if behavior is not None and _runs_in_loop(behavior):
+            # The usual case, without the steps that the others need.
+            response = await behavior(context.take_request(), context)
+            if context.code() in (None, StatusCode.OK):
+                await context.write(response)
+            return
+        behavior = behavior or handler.stream_stream or handler.stream_unary or handler.unary_stream
         assert behavior is not None
-        if _is_async(behavior):
+        if _runs_in_loop(behavior):
             argument: Any = context.iterate_requests() if handler.request_streaming else await context.read()
             result = behavior(argument, context)
             if isinstance(result, AsyncIterable):
@@ -368,6 +377,20 @@ class HandlerRunner:
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         variables = contextvars.copy_context()
         return await self._loop.run_in_executor(self._executor, variables.run, function, *arguments)
+
+
+def _runs_in_loop(behavior: Callable[..., Any]) -> bool:
+    """Whether a behaviour is asynchronous, rather than a plain function for a thread."""
+    try:
+        return _is_async_cached(behavior)
+    except TypeError:
+        # A method of an object that can't be hashed.
+        return _is_async(behavior)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_async_cached(behavior: Callable[..., Any]) -> bool:
+    return _is_async(behavior)
 
 
 def _is_async(behavior: Callable[..., Any]) -> bool:

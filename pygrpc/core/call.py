@@ -13,6 +13,7 @@ windows and the transport allow, several small messages to a frame. Whoever writ
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pygrpc.core.compression import (
@@ -76,7 +77,7 @@ class Call:
         self._out: deque[bytes | memoryview] = deque()
         self._out_size = 0
         #: What ends our side once all messages are sent: None while it is open.
-        self._ending: list[Header] | bool = False
+        self._ending: Sequence[Header] | bool = False
         self.local_ended = False
 
     # Receiving.
@@ -267,7 +268,7 @@ class Call:
 
     # What the connection reports.
 
-    def headers_received(self, headers: list[Header], end_stream: bool) -> None:
+    def headers_received(self, headers: Sequence[Header], end_stream: bool) -> None:
         """A header block came on this call's stream."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ at once.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits, known_encoding
@@ -32,7 +32,7 @@ DEADLINE_EXCEEDED = Status(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 CANCELLED_LOCALLY = Status(StatusCode.CANCELLED, "Locally cancelled by application!")
 
 
-class ClientState(enum.Enum):
+class ClientState(enum.IntEnum):
     """Where a client call is; see the module's text."""
 
     IDLE = enum.auto()
@@ -42,7 +42,7 @@ class ClientState(enum.Enum):
     DONE = enum.auto()
 
 
-class _Event(enum.Enum):
+class _Event(enum.IntEnum):
     STARTED = enum.auto()
     RESPONSE_HEADERS = enum.auto()
     STATUS = enum.auto()
@@ -178,7 +178,7 @@ class ClientCall(Call):
         self.stop_waiting = None
         self._listener.on_started()
 
-    def headers_received(self, headers: list[Header], end_stream: bool) -> None:
+    def headers_received(self, headers: Sequence[Header], end_stream: bool) -> None:
         """Response headers, trailers, or both at once."""
         if self.state in _ENDING_STATES:
             return

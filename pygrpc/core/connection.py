@@ -6,7 +6,7 @@ DATA is made then, so that a slow reader costs no memory. ``closing`` says when 
 says when to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pygrpc.core.call import SEND_BACKLOG, Call
@@ -169,7 +169,7 @@ class Connection:
 
     # Http2Events.
 
-    def headers_received(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:  # noqa: D102
+    def headers_received(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:  # noqa: D102
         call = self.calls.get(stream_id)
         if call is None:
             return

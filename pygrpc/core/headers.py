@@ -4,14 +4,18 @@ Nothing from the peer is trusted: a block is checked by the rules of RFC 9113, s
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 from pygrpc.core.compression import ACCEPT_ENCODING
 from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.http2.engine import HeaderBlock
 from pygrpc.core.metadata import Header, RawMetadata, decode_metadata, header_list_size
 from pygrpc.core.status import Status, decode_message, decode_status, encode_message, status_from_http
 from pygrpc.core.timeouts import decode_timeout, encode_timeout
 from pygrpc.status import StatusCode
+
+Parsed = TypeVar("Parsed")
 
 CONTENT_TYPE = b"application/grpc"
 _IDENTITY = b"identity"
@@ -23,6 +27,7 @@ _FORBIDDEN = re.compile(rb"[\0\r\n]")
 # RFC 9113, section 8.2.2: a message with one of these is malformed.
 _CONNECTION_SPECIFIC = frozenset([b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"])
 _REQUEST_PSEUDO = frozenset([b":method", b":scheme", b":path", b":authority"])
+_STATUS = frozenset([b":status"])
 #: Headers of the protocol itself, which are not part of a call's metadata.
 _NOT_METADATA = frozenset(
     [
@@ -126,17 +131,21 @@ def request_headers(
     return headers
 
 
-def response_headers(encoding: bytes | None, metadata: list[Header]) -> list[Header]:
+def response_headers(encoding: bytes | None, metadata: list[Header]) -> Sequence[Header]:
     """Builds the first header block of a response that is not Trailers-Only."""
-    headers = [(b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING)]
+    if encoding is None and not metadata:
+        return _PLAIN_RESPONSE
+    headers = list(_PLAIN_RESPONSE)
     if encoding is not None:
         headers.append((b"grpc-encoding", encoding))
     headers += metadata
     return headers
 
 
-def trailers(code: StatusCode, details: str, metadata: list[Header]) -> list[Header]:
+def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence[Header]:
     """Builds the trailers of a response; the status is sent even when it is OK."""
+    if code is StatusCode.OK and not details and not metadata:
+        return _PLAIN_OK
     headers = [(b"grpc-status", b"%d" % code.value[0])]
     if details:
         headers.append((b"grpc-message", encode_message(details)))
@@ -144,13 +153,20 @@ def trailers(code: StatusCode, details: str, metadata: list[Header]) -> list[Hea
     return headers
 
 
-def trailers_only(http_status: bytes, trailing: list[Header]) -> list[Header]:
+#: The blocks of nearly every response. Tuples, which an engine need not encode again.
+_PLAIN_RESPONSE = ((b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING))
+_PLAIN_OK = ((b"grpc-status", b"0"),)
+
+
+def trailers_only(http_status: bytes, trailing: Sequence[Header]) -> list[Header]:
     """Builds a Trailers-Only response: one block with END_STREAM that is headers and trailers at once."""
     return [(b":status", http_status), (b"content-type", CONTENT_TYPE), *trailing]
 
 
-def parse_request(headers: list[Header], max_metadata_size: int) -> RequestHead:
+def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestHead:
     """Reads the header block of a request.
+
+    What was read once is kept with a ``HeaderBlock``, which an engine reports again when the same bytes come again.
 
     Args:
         headers: The fields of the block in order.
@@ -160,6 +176,9 @@ def parse_request(headers: list[Header], max_metadata_size: int) -> RequestHead:
         MalformedHeaders: The block is not a valid HTTP/2 request.
         RequestRejected: The request is answered with an error right away.
     """
+    known = getattr(headers, "parsed", None)
+    if type(known) is RequestHead:
+        return known
     fields, custom = _split(headers, pseudo=_REQUEST_PSEUDO)
     method, path, scheme = fields.get(b":method"), fields.get(b":path"), fields.get(b":scheme")
     if not method or not path or not scheme:
@@ -180,14 +199,24 @@ def parse_request(headers: list[Header], max_metadata_size: int) -> RequestHead:
     except ValueError as error:
         raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
     authority = fields.get(b":authority") or fields.get(b"host") or b""
-    return RequestHead(
-        path.decode("latin-1"),
-        authority.decode("latin-1"),
-        timeout,
-        _encoding(fields),
-        _accept_encoding(fields),
-        metadata,
+    return _keep(
+        headers,
+        RequestHead(
+            path.decode("latin-1"),
+            authority.decode("latin-1"),
+            timeout,
+            _encoding(fields),
+            _accept_encoding(fields),
+            metadata,
+        ),
     )
+
+
+def _keep(headers: Sequence[Header], parsed: Parsed) -> Parsed:
+    """Keeps what was read of a block with the block, if it is one that may come again."""
+    if isinstance(headers, HeaderBlock):
+        headers.parsed = parsed
+    return parsed
 
 
 def _require_grpc(content_type: bytes | None) -> None:
@@ -202,7 +231,7 @@ def _require_grpc(content_type: bytes | None) -> None:
     raise RequestRejected(status, b"415")
 
 
-def parse_response(headers: list[Header]) -> ResponseHead | Status:
+def parse_response(headers: Sequence[Header]) -> ResponseHead | Status:
     """Reads a response's first header block when it doesn't end the stream.
 
     Returns:
@@ -211,7 +240,10 @@ def parse_response(headers: list[Header]) -> ResponseHead | Status:
     Raises:
         MalformedHeaders: The block is not a valid HTTP/2 response.
     """
-    fields, custom = _split(headers, pseudo=frozenset([b":status"]))
+    known = getattr(headers, "parsed", None)
+    if type(known) is ResponseHead:
+        return known
+    fields, custom = _split(headers, pseudo=_STATUS)
     http_status = _http_status(fields)
     if b"grpc-status" in fields:
         # Only a trailers block carries a status; whoever sends it early still means it.
@@ -226,10 +258,10 @@ def parse_response(headers: list[Header]) -> ResponseHead | Status:
         metadata = decode_metadata(custom)
     except ValueError as error:
         return Status(StatusCode.INTERNAL, str(error))
-    return ResponseHead(_encoding(fields), _accept_encoding(fields), metadata)
+    return _keep(headers, ResponseHead(_encoding(fields), _accept_encoding(fields), metadata))
 
 
-def parse_trailers(headers: list[Header], trailers_only: bool) -> Status:
+def parse_trailers(headers: Sequence[Header], trailers_only: bool) -> Status:
     """Reads the block that ends a response.
 
     Args:
@@ -239,9 +271,13 @@ def parse_trailers(headers: list[Header], trailers_only: bool) -> Status:
     Raises:
         MalformedHeaders: The block is not valid in HTTP/2.
     """
-    fields, custom = _split(headers, pseudo=frozenset([b":status"]) if trailers_only else frozenset())
+    known = getattr(headers, "parsed", None)
+    if type(known) is Status and not trailers_only:
+        return known
+    fields, custom = _split(headers, pseudo=_STATUS if trailers_only else frozenset())
     if b"grpc-status" in fields:
-        return _status(fields, custom)
+        status = _status(fields, custom)
+        return status if trailers_only else _keep(headers, status)
     if trailers_only:
         http_status = _http_status(fields)
         if http_status != b"200":
@@ -283,7 +319,7 @@ def _parse_accept_encoding(value: bytes) -> frozenset[bytes]:
 _OUR_ENCODINGS = frozenset(part.strip() for part in ACCEPT_ENCODING.split(b","))
 
 
-def _split(headers: list[Header], pseudo: frozenset[bytes]) -> tuple[dict[bytes, bytes], list[Header]]:
+def _split(headers: Sequence[Header], pseudo: frozenset[bytes]) -> tuple[dict[bytes, bytes], list[Header]]:
     """Parts a block into the protocol's own fields and the custom ones, by RFC 9113, sections 8.2 and 8.3."""
     fields: dict[bytes, bytes] = {}
     custom: list[Header] = []

@@ -13,6 +13,7 @@ status goes out without it. Sending the status without headers before it is a Tr
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits
@@ -30,7 +31,7 @@ from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
 
-class ServerState(enum.Enum):
+class ServerState(enum.IntEnum):
     """Where a server call is; see the module's text."""
 
     OPEN = enum.auto()
@@ -39,7 +40,7 @@ class ServerState(enum.Enum):
     CLOSED = enum.auto()
 
 
-class _Event(enum.Enum):
+class _Event(enum.IntEnum):
     HEADERS = enum.auto()
     STATUS = enum.auto()
     WRITTEN = enum.auto()
@@ -178,7 +179,7 @@ class ServerCall(Call):
 
     # What the connection reports.
 
-    def headers_received(self, headers: list[Header], end_stream: bool) -> None:
+    def headers_received(self, headers: Sequence[Header], end_stream: bool) -> None:
         """Trailers of a request; gRPC gives them no meaning, but they must be valid."""
         parse_trailers(headers, trailers_only=False)
         if end_stream:

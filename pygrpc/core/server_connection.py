@@ -1,5 +1,6 @@
 """The server's end of a connection: new calls, refusals, the graceful goodbye."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pygrpc.core.call import MessageLimits, known_encoding
@@ -100,7 +101,7 @@ class ServerConnection(Connection):
 
     # Http2Events.
 
-    def headers_received(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:  # noqa: D102
+    def headers_received(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:  # noqa: D102
         if stream_id in self.calls:
             super().headers_received(stream_id, headers, end_stream)
             return

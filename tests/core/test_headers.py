@@ -267,7 +267,7 @@ def test_a_malformed_response_is_a_stream_error(field: Header) -> None:
 
 
 def test_the_status_is_sent_even_when_it_is_ok() -> None:
-    assert trailers(StatusCode.OK, "", []) == [(b"grpc-status", b"0")]
+    assert list(trailers(StatusCode.OK, "", [])) == [(b"grpc-status", b"0")]
 
 
 def test_trailers_are_built_and_read() -> None:

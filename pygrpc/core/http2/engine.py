@@ -15,6 +15,7 @@ is already closed is credited by the engine, since nobody hears of it. Sending i
 """
 
 import abc
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,11 +47,33 @@ class Http2Settings:
     max_concurrent_streams: int | None = None
 
 
+class HeaderBlock(list[Header]):
+    """The fields of a header block in order; not to be changed by who gets it.
+
+    An engine may report the very same object again when the peer sends the same block again, on any stream. So what was
+    parsed once can be kept with the block. Whoever does so has to see that it was parsed as the same kind of block:
+    nothing keeps a peer from sending as trailers what it has sent as headers.
+
+    Attributes:
+        parsed: Free for whoever receives the block; None at first.
+    """
+
+    __slots__ = ("parsed",)
+
+    def __init__(self, headers: Iterable[Header] = ()) -> None:
+        """Makes a block that nobody has parsed yet."""
+        super().__init__(headers)
+        self.parsed: object = None
+
+
 class Http2Events(Protocol):
     """Who is told what the peer does."""
 
-    def headers_received(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:
-        """A whole header block came: request or response headers, or trailers; 1xx responses are not reported."""
+    def headers_received(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
+        """A whole header block came: request or response headers, or trailers; 1xx responses are not reported.
+
+        The frame engine reports a ``HeaderBlock``.
+        """
 
     def data_received(self, stream_id: int, data: bytes, flow_controlled: int, end_stream: bool) -> None:
         """DATA came; ``flow_controlled`` is its size with padding, which the receiver has to credit."""
@@ -117,7 +140,7 @@ class Http2Engine(abc.ABC):
         """How many bytes of DATA may be sent on a stream now, by both levels of flow control; may be negative."""
 
     @abc.abstractmethod
-    def open_stream(self, headers: list[Header], end_stream: bool) -> int:
+    def open_stream(self, headers: Sequence[Header], end_stream: bool) -> int:
         """Queues the headers of a new request.
 
         Returns:
@@ -128,7 +151,7 @@ class Http2Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def send_headers(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:
+    def send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
         """Queues a header block on an open stream: response headers or trailers."""
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ Header validation of h2 is off, because h2 makes a connection error of what RFC 
 error; ``pygrpc.core.headers`` validates instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from h2.config import H2Configuration
@@ -281,19 +281,19 @@ class H2Engine(Http2Engine):
             return 0
         return min(self._h2.outbound_flow_control_window, stream.outbound_flow_control_window)
 
-    def open_stream(self, headers: list[Header], end_stream: bool) -> int:  # noqa: D102
+    def open_stream(self, headers: Sequence[Header], end_stream: bool) -> int:  # noqa: D102
         stream_id = self._h2.highest_outbound_stream_id + 2 if self._h2.highest_outbound_stream_id else 1
         if stream_id > MAX_STREAM_ID:
             raise StreamsExhausted("all stream identifiers of this connection are used up")
         self._send_headers(stream_id, headers, end_stream)
         return stream_id
 
-    def send_headers(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:  # noqa: D102
+    def send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:  # noqa: D102
         self._send_headers(stream_id, headers, end_stream)
         if end_stream:
             self._forget(stream_id)
 
-    def _send_headers(self, stream_id: int, headers: list[Header], end_stream: bool) -> None:
+    def _send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
         if self._failed:
             return
         # An h2 error while we send is a mistake of ours; the same class while we receive would be the peer's.
