@@ -1,11 +1,26 @@
-"""Regenerates the message and stub modules of a project from its .proto files.
+"""Generates message modules, stubs and servicers from .proto files.
 
-``python -m pygrpc.codegen`` runs the protocol buffer compiler of grpcio-tools (the ``[codegen]`` extra) and rewrites
-what it prints so that the modules import pygrpc, and each other by relative imports: they work from any package, and
-grpcio is not needed to import them. ``python -m pygrpc.codegen --check`` writes nothing and says which files are out of
-date.
+``protoc-gen-pygrpc`` is a plugin of protoc that writes the modules for services. ``pygrpc generate`` runs protoc, which
+comes with grpcio-tools (the ``[codegen]`` extra), and writes all modules of some .proto files.
+``python -m pygrpc.codegen`` does so for a whole project, as its pyproject.toml says; with ``--check`` it writes nothing
+and says which files are out of date. docs/codegen.md has more.
 """
 
-from pygrpc.codegen.generator import CodegenError, Plan, Target, check, generate, read_plan
+from pygrpc.codegen.command import generate_files
+from pygrpc.codegen.compiler import CodegenError, ProtocError
+from pygrpc.codegen.generator import Plan, Target, check, generate, read_plan
+from pygrpc.codegen.plugin import ParameterError, Parameters, respond
 
-__all__ = ["CodegenError", "Plan", "Target", "check", "generate", "read_plan"]
+__all__ = [
+    "CodegenError",
+    "ParameterError",
+    "Parameters",
+    "Plan",
+    "ProtocError",
+    "Target",
+    "check",
+    "generate",
+    "generate_files",
+    "read_plan",
+    "respond",
+]

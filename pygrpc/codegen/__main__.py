@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pygrpc.codegen.generator import CodegenError, Plan, Target, check, generate, read_plan
+from pygrpc.codegen.compiler import CodegenError
+from pygrpc.codegen.generator import Plan, Target, check, generate, read_plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

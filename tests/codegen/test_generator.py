@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pygrpc import codegen
-from pygrpc.codegen import generator
+from pygrpc.codegen import compiler
+from pygrpc.codegen.generator import write_if_changed
 
 USER = """
 syntax = "proto3";
@@ -89,6 +90,7 @@ def test_the_layout(plan: codegen.Plan, project: Path) -> None:
         "app/protos/codegen_test/user/user_pb2.py",
         "app/protos/codegen_test/user/user_pb2.pyi",
         "app/protos/codegen_test/user/user_pb2_grpc.py",
+        "app/protos/codegen_test/user/user_pb2_grpc.pyi",
         "app/protos/codegen_test_top_pb2.py",
         "app/protos/codegen_test_top_pb2.pyi",
         "checks/protos/__init__.py",
@@ -190,6 +192,14 @@ def test_an_unchanged_file_is_not_written_again(plan: codegen.Plan, project: Pat
     assert module.stat().st_mtime == 1
 
 
+def test_a_file_is_written_if_its_text_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.py"
+    assert write_if_changed(path, "first\n")
+    assert not write_if_changed(path, "first\n")
+    assert write_if_changed(path, "ä\n")
+    assert path.read_bytes() == "ä\n".encode()
+
+
 def test_the_longest_prefix_decides(project: Path) -> None:
     everything = codegen.Target("", project / "a")
     testing = codegen.Target("grpc/testing", project / "b")
@@ -205,7 +215,7 @@ def test_a_proto_without_a_target(project: Path) -> None:
         codegen.generate(plan)
 
 
-@pytest.mark.parametrize(("name", "part"), [("class/a.proto", "class"), ("v1/a b.proto", "a b_pb2")])
+@pytest.mark.parametrize(("name", "part"), [("3d/a.proto", "3d"), ("v1/a b.proto", "a b_pb2")])
 def test_a_path_that_python_cannot_import(plan: codegen.Plan, project: Path, name: str, part: str) -> None:
     path = project / "protos" / name
     path.parent.mkdir()
@@ -229,9 +239,7 @@ def test_a_folder_without_protos(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["grpc_tools", "google.rpc"])
 def test_an_extra_that_is_not_installed(plan: codegen.Plan, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        generator.importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name)
-    )
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
     texts = {
         "grpc_tools": r"^grpcio-tools is not installed: run pip install 'pygrpc\[codegen\]'\.$",
         "google.rpc": r"google/rpc/status\.proto: File not found",

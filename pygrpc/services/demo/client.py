@@ -109,7 +109,7 @@ class Client:
             self._response(user)
         await self._ended(call)
         token = dict(await call.trailing_metadata()).get("next-page-token", "")
-        self._say(Line(LineKind.DETAIL, f"there are more: trailing metadata next-page-token {token}"))
+        self._say(Line(LineKind.DETAIL, f"there are more: trailing metadata next-page-token {token!s}"))
 
     async def _chat(self) -> None:
         self._call("UserChat", "many requests, many responses, of two clients at once")

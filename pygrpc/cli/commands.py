@@ -1,0 +1,63 @@
+"""The commands of ``pygrpc``, and the choice among them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command.
+
+    Attributes:
+        help: What it does, in a line.
+        module: The module whose function ``main`` runs it. It is imported when the command runs, and not before: what
+            one command needs must not slow down or break the others.
+    """
+
+    help: str
+    module: str
+
+    def load(self) -> Callable[[Sequence[str]], int]:
+        """Imports the command.
+
+        Returns:
+            A function from the arguments behind the command's name to the exit status.
+        """
+        main: Callable[[Sequence[str]], int] = importlib.import_module(self.module).main
+        return main
+
+
+COMMANDS = {
+    "generate": Command("generate modules, stubs and servicers from .proto files", "pygrpc.codegen.command"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``pygrpc``.
+
+    Args:
+        arguments: What follows the program's name; ``sys.argv`` if None.
+
+    Returns:
+        The exit status of the command.
+
+    Raises:
+        SystemExit: With status 2, there is no such command; with 0, help was asked for.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(
+        prog="pygrpc",
+        description="Tools of pygrpc, gRPC over HTTP/2 in pure Python.",
+        epilog="pygrpc COMMAND --help tells more of a command.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        # The command parses its own arguments, --help among them.
+        commands.add_parser(name, help=command.help, add_help=False)
+    chosen = parser.parse_args(arguments[:1]).command
+    return COMMANDS[chosen].load()(arguments[1:])
