@@ -170,7 +170,7 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request: Any,
+        request: RequestType,
         *,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
@@ -196,7 +196,7 @@ class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request: Any,
+        request: RequestType,
         *,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
@@ -222,7 +222,7 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request_iterator: RequestIterable | None = None,
+        request_iterator: Iterable[RequestType] | AsyncIterable[RequestType] | None = None,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: Any = None,
@@ -247,7 +247,7 @@ class StreamStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request_iterator: RequestIterable | None = None,
+        request_iterator: Iterable[RequestType] | AsyncIterable[RequestType] | None = None,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: Any = None,

@@ -311,6 +311,9 @@ class _StreamRequest(_Call):
             self._channel.flush_call(core)
             while core.backlogged and not core.ended:
                 await self._cancel_if_cancelled(self._write_waiters)
+            if core.ended:
+                # What was to be sent is dropped, so a call that failed must not look as if it had been.
+                self._raise_for_status()
 
     async def _cancel_if_cancelled(self, waiters: list[asyncio.Future[None]]) -> None:
         waiter = self._loop.create_future()

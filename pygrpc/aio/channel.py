@@ -40,7 +40,7 @@ from pygrpc.status import StatusCode
 _GOODBYE = 0.5
 
 
-class _ClientTransport(Transport[ClientConnection]):
+class ClientTransport(Transport[ClientConnection]):
     """A connection to the server, which tells its channel when it is ready and when it drains."""
 
     def __init__(self, channel: "Channel", loop: asyncio.AbstractEventLoop) -> None:
@@ -103,8 +103,8 @@ class Channel(base.Channel):
         self._state = ChannelConnectivity.IDLE
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines: DeadlineTimer[ClientCall] | None = None
-        self._current: _ClientTransport | None = None
-        self._transports: set[_ClientTransport] = set()
+        self._current: ClientTransport | None = None
+        self._transports: set[ClientTransport] = set()
         #: Calls that wait for a connection, with whether they wait for ready.
         self._pending: dict[ClientCall, bool] = {}
         self._connecting: asyncio.Task[None] | None = None
@@ -241,7 +241,7 @@ class Channel(base.Channel):
         finally:
             self._connecting = None
 
-    async def _try_addresses(self) -> "_ClientTransport | None":
+    async def _try_addresses(self) -> "ClientTransport | None":
         timeout = max(self._options.min_reconnect_backoff, 0.1)
         for address in self._target.addresses:
             try:
@@ -257,20 +257,12 @@ class Channel(base.Channel):
             self._last_error = f"failed to connect to all addresses; last error: {address}: {reason}"
         return None
 
-    async def _handshake(self, address: Address) -> "_ClientTransport":
+    async def _handshake(self, address: Address) -> "ClientTransport":
         """Connects and waits for the server's SETTINGS."""
-        loop = self.loop
-
-        def factory() -> _ClientTransport:
-            return _ClientTransport(self, loop)
-
         tls: dict[str, Any] = {}
         if (context := self.security.context()) is not None:
             tls = {"ssl": context, "server_hostname": self.security.server_name(self.authority)}
-        if address.path:
-            _, transport = await loop.create_unix_connection(factory, address.path, **tls)
-        else:
-            _, transport = await loop.create_connection(factory, address.host, address.port, **tls)
+        transport = await self._connect_to(address, tls)
         try:
             self.security.check(transport.ssl_object, transport.peer_address)
             await transport.ready
@@ -279,7 +271,18 @@ class Channel(base.Channel):
             raise
         return transport
 
-    def _became_ready(self, transport: "_ClientTransport") -> None:
+    async def _connect_to(self, address: Address, tls: dict[str, Any]) -> "ClientTransport":
+        """Makes the connection itself."""
+        loop = self.loop
+
+        def factory() -> ClientTransport:
+            return ClientTransport(self, loop)
+
+        if address.path:
+            return (await loop.create_unix_connection(factory, address.path, **tls))[1]
+        return (await loop.create_connection(factory, address.host, address.port, **tls))[1]
+
+    def _became_ready(self, transport: "ClientTransport") -> None:
         self._backoff.reset()
         if transport.core.draining or transport.core.failure:
             self._set_state(ChannelConnectivity.IDLE)
@@ -312,7 +315,7 @@ class Channel(base.Channel):
 
     # What connections report.
 
-    def _on_draining(self, transport: _ClientTransport, unsent: list[ClientCall]) -> None:
+    def _on_draining(self, transport: ClientTransport, unsent: list[ClientCall]) -> None:
         if transport is self._current:
             self._current = None
             if self._state is not ChannelConnectivity.SHUTDOWN:
@@ -325,7 +328,7 @@ class Channel(base.Channel):
             self.loop.call_soon(self._reconnect_if_needed)
 
     def _on_lost(self, transport: Transport[ClientConnection], reason: str) -> None:
-        assert isinstance(transport, _ClientTransport)
+        assert isinstance(transport, ClientTransport)
         self._transports.discard(transport)
         if self._lost_waiter is not None and not self._lost_waiter.done() and not self._transports:
             self._lost_waiter.set_result(None)

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -231,6 +232,16 @@ class Server(base.Server):
             factory = functools.partial(_ServerTransport, self, loop, security)
             self._listeners.append(await loop.create_server(factory, sock=listener, backlog=_BACKLOG, **tls))
 
+    def accept_in_process(self) -> asyncio.Protocol:
+        """Makes the server's end of a connection that needs no socket.
+
+        Raises:
+            ConnectionError: The server isn't started, or is stopping.
+        """
+        if self._loop is None or self._stopping is not None:
+            raise ConnectionError("the server is not started" if self._loop is None else "the server is stopping")
+        return _ServerTransport(self, self._loop, ServerSecurity(insecure_server_credentials()))
+
     # Calls.
 
     def _make_connection(self, transport: _ServerTransport) -> ServerConnection:
@@ -421,6 +432,9 @@ def _any_address(host: str, port: int) -> tuple[Any, ...]:
 
 def _is_dead_socket(path: str) -> bool:
     """Whether a file is a Unix socket that nobody listens on any more."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        # To connect to a file of another kind is refused as well, and that file is not ours.
+        return False
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         probe.connect(path)

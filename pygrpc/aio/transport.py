@@ -140,6 +140,8 @@ class Transport(asyncio.Protocol, Generic[C]):
 def _peer(transport: asyncio.Transport) -> str:
     raw = transport.get_extra_info("socket")
     name = transport.get_extra_info("peername")
+    if raw is None and isinstance(name, str):
+        return name
     if raw is None or not name or raw.family == socket.AF_UNIX:
         path = name if isinstance(name, str) else ""
         return peer_name("unix", "", 0, path or str(transport.get_extra_info("sockname") or ""))
