@@ -28,7 +28,7 @@ def modules(package: str, root: Path = ROOT) -> dict[str, Path]:
 def imports(path: Path, root: Path = ROOT) -> set[str]:
     """Returns what a file imports, anywhere in it, as absolute dotted names.
 
-    ``from a import b`` counts as a, and also as a.b where that is a module of this project.
+    ``from a import b`` counts as a.b where that is a module of this project, and else as a.
     """
     package = module_name(path, root) if path.name == "__init__.py" else module_name(path, root).rpartition(".")[0]
     found = set()
@@ -40,8 +40,9 @@ def imports(path: Path, root: Path = ROOT) -> set[str]:
             if node.level:
                 parents = package.split(".")
                 base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
-            found.add(base)
-            found.update(f"{base}.{alias.name}" for alias in node.names if _is_module(f"{base}.{alias.name}", root))
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                found.add(name if _is_module(name, root) else base)
     return found
 
 
