@@ -37,11 +37,15 @@ class Implementation:
 
 IMPLEMENTATIONS = (
     Implementation("pygrpc.aio", "pygrpc.aio", "pygrpc.aio"),
+    Implementation("pygrpc", "pygrpc", "pygrpc"),
     Implementation("grpcio", "grpcio", "grpcio"),
     Implementation("grpc.aio", "grpc.aio", "grpc.aio"),
     Implementation("grpclib", "grpclib", "grpclib"),
     Implementation("raw TCP", "raw TCP", "raw TCP", scenarios=(*_UNARY, "upload")),
     # Client and server of different libraries, to see which side the time goes to.
+    Implementation(
+        "pygrpc.aio on h2", "pygrpc.aio", "pygrpc.aio", environment={"PYGRPC_HTTP2_ENGINE": "h2"}, long_only=True
+    ),
     Implementation("pygrpc.aio client + grpc.aio server", "grpc.aio", "pygrpc.aio", scenarios=_UNARY, long_only=True),
     Implementation("grpc.aio client + pygrpc.aio server", "pygrpc.aio", "grpc.aio", scenarios=_UNARY, long_only=True),
 )
@@ -54,6 +58,8 @@ def serve(side: str, hold: Hold) -> None:
             grpc_api.aio_server("pygrpc", hold)
         case "grpc.aio":
             grpc_api.aio_server("grpc", hold)
+        case "pygrpc":
+            grpc_api.blocking_server("pygrpc", hold)
         case "grpcio":
             grpc_api.blocking_server("grpc", hold)
         case "grpclib":
@@ -71,6 +77,8 @@ def connect(side: str, port: int) -> Session:
             return grpc_api.aio_client("pygrpc", port)
         case "grpc.aio":
             return grpc_api.aio_client("grpc", port)
+        case "pygrpc":
+            return grpc_api.blocking_client("pygrpc", port)
         case "grpcio":
             return grpc_api.blocking_client("grpc", port)
         case "grpclib":

@@ -204,10 +204,11 @@ class Connection:
             call = self.calls.get(stream_id)
             if call in self._blocked:
                 del self._blocked[call]
-                self._senders[call] = None
-        else:
+                self.want_to_send(call)
+        elif self._blocked:
             self._senders |= self._blocked
             self._blocked.clear()
+            self.on_output()
 
     def settings_received(self) -> None:  # noqa: D102
         self._count_abuse("SETTINGS")
