@@ -18,6 +18,9 @@ from pygrpc.status import StatusCode
 Parsed = TypeVar("Parsed")
 
 CONTENT_TYPE = b"application/grpc"
+#: Characters of a status message that are sent. With more, trailers would exceed what clients accept, at the cost of
+#: the status or even of the connection: the text of an exception can be of any length.
+_LONGEST_DETAILS = 16_384
 _IDENTITY = b"identity"
 
 # RFC 9113, section 8.2.1: what a field name may be at most; pseudo-headers apart, which begin with a colon.
@@ -148,7 +151,7 @@ def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence
         return _PLAIN_OK
     headers = [(b"grpc-status", b"%d" % code.value[0])]
     if details:
-        headers.append((b"grpc-message", encode_message(details)))
+        headers.append((b"grpc-message", encode_message(details[:_LONGEST_DETAILS])))
     headers += metadata
     return headers
 
@@ -275,13 +278,12 @@ def parse_trailers(headers: Sequence[Header], trailers_only: bool) -> Status:
     if type(known) is Status and not trailers_only:
         return known
     fields, custom = _split(headers, pseudo=_STATUS if trailers_only else frozenset())
+    http_status = _http_status(fields) if trailers_only else b"200"
     if b"grpc-status" in fields:
         status = _status(fields, custom)
         return status if trailers_only else _keep(headers, status)
-    if trailers_only:
-        http_status = _http_status(fields)
-        if http_status != b"200":
-            return status_from_http(http_status)
+    if http_status != b"200":
+        return status_from_http(http_status)
     return Status(StatusCode.UNKNOWN, "the server ended the call without a grpc-status")
 
 

@@ -445,6 +445,28 @@ def test_what_does_not_shrink_goes_as_it_is() -> None:
     assert bench.peer.receive()[-1].data == frame_message(b"x")
 
 
+# What no engine reports, but the call does not rely on that.
+
+
+def test_data_before_headers_is_internal() -> None:
+    bench = Bench()
+    bench.call.data_received(b"early", 5, False)
+    assert bench.end.code is StatusCode.INTERNAL
+    assert bench.resets() == {1: ErrorCode.CANCEL}
+
+
+def test_reports_on_a_call_that_is_over_change_nothing() -> None:
+    bench = Bench()
+    bench.call.cancel()
+    bench.call.headers_received(RESPONSE, False)
+    bench.call.headers_received(OK_TRAILERS, True)
+    bench.call.data_received(b"late", 4, True)
+    bench.call.stream_reset(ErrorCode.CANCEL, True)
+    bench.call.connection_lost(Status(StatusCode.UNAVAILABLE, "gone"))
+    assert bench.end.code is StatusCode.CANCELLED
+    assert bench.end.events.count("done") == 1
+
+
 # Backlog.
 
 

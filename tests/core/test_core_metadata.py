@@ -60,6 +60,12 @@ def test_keys_and_values_have_types(pair: tuple[str, str]) -> None:
         encode_metadata([pair])
 
 
+@pytest.mark.parametrize("item", [("key",), ("key", "value", "more"), ()])
+def test_what_is_no_pair_is_an_error(item: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="is not a pair of key and value"):
+        encode_metadata([item])
+
+
 @pytest.mark.parametrize("key", ["te", "content-type", "user-agent"])
 def test_what_the_library_writes_itself_is_left_out(key: str) -> None:
     assert encode_metadata([(key, "mine"), ("key", "value")]) == [(b"key", b"value")]

@@ -14,7 +14,9 @@ from pygrpc.core.headers import (
     trailers,
     trailers_only,
 )
+from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.http2.engine import HeaderBlock
 from pygrpc.core.metadata import Header, header_list_size
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
@@ -270,6 +272,13 @@ def test_the_status_is_sent_even_when_it_is_ok() -> None:
     assert list(trailers(StatusCode.OK, "", [])) == [(b"grpc-status", b"0")]
 
 
+@pytest.mark.parametrize("text", ["x", "\u00e9", "\U0001f600", "%"], ids=ascii)
+def test_a_status_message_is_cut_where_it_would_cost_the_connection(text: str) -> None:
+    built = trailers(StatusCode.UNKNOWN, text * 1_000_000, [])
+    assert header_list_size(built) < Http2Settings().hard_header_list_size
+    assert parse_trailers(built, trailers_only=False).details == text * 16_384
+
+
 def test_trailers_are_built_and_read() -> None:
     built = trailers(StatusCode.UNAUTHENTICATED, "no 100%\n", [(b"k", b"1"), (b"k", b"2"), (b"b-bin", b"YQ")])
     assert built[:2] == [(b"grpc-status", b"16"), (b"grpc-message", b"no 100%25%0A")]
@@ -314,3 +323,55 @@ def test_only_the_parts_of_the_protocol_are_left_out_of_metadata() -> None:
         ("server", "me"),
         ("grpc-status-details-bin", b"a"),
     )
+
+
+# Blocks that come again.
+
+
+def test_what_was_read_of_a_block_is_kept_with_it() -> None:
+    request, response = HeaderBlock([*REQUEST, (b"k", b"v")]), HeaderBlock(RESPONSE)
+    ending = HeaderBlock(trailers(StatusCode.ABORTED, "why", []))
+    assert parse_request(request, LIMIT) is parse_request(request, LIMIT)
+    assert parse_response(response) is parse_response(response)
+    assert parse_trailers(ending, trailers_only=False) is parse_trailers(ending, trailers_only=False)
+
+
+def test_a_block_that_was_read_as_one_thing_is_not_taken_for_another() -> None:
+    request, response, ending = HeaderBlock(REQUEST), HeaderBlock(RESPONSE), HeaderBlock([(b"grpc-status", b"0")])
+    parse_request(request, LIMIT)
+    parse_response(response)
+    parse_trailers(ending, trailers_only=False)
+    for block in (response, ending):
+        with pytest.raises(MalformedHeaders):
+            parse_request(block, LIMIT)
+    for block in (request, ending):
+        with pytest.raises(MalformedHeaders):
+            parse_response(block)
+    for block in (request, response):
+        with pytest.raises(MalformedHeaders):
+            parse_trailers(block, trailers_only=False)
+    with pytest.raises(MalformedHeaders):
+        parse_trailers(ending, trailers_only=True)
+    # A head can also be all that there is of a response: then it has no status.
+    assert parse_trailers(response, trailers_only=True).code is StatusCode.UNKNOWN
+
+
+def test_a_block_that_both_begins_and_ends_is_read_anew_each_time() -> None:
+    block = HeaderBlock([*RESPONSE, (b"grpc-status", b"5")])
+    for _ in range(2):
+        assert parse_trailers(block, trailers_only=True).code is StatusCode.NOT_FOUND
+        with pytest.raises(MalformedHeaders):
+            parse_trailers(block, trailers_only=False)
+        early = parse_response(block)
+        assert isinstance(early, Status)
+        assert early.code is StatusCode.NOT_FOUND
+
+
+def test_a_block_that_is_wrong_stays_wrong() -> None:
+    malformed = HeaderBlock([*REQUEST, (b"Key", b"v")])
+    rejected = HeaderBlock(changed(REQUEST, b"content-type", b"text/html"))
+    for _ in range(2):
+        with pytest.raises(MalformedHeaders):
+            parse_request(malformed, LIMIT)
+        with pytest.raises(RequestRejected):
+            parse_request(rejected, LIMIT)

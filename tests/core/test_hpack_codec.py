@@ -112,19 +112,30 @@ def literal(name: bytes, value: bytes) -> bytes:
     return b"\x00" + bytes([len(name)]) + name + bytes(encode_integer(len(value), 7)) + value
 
 
+def test_indices_that_need_more_than_a_byte() -> None:
+    # RFC 7541, section 5.1: from 127 on an index takes another byte.
+    decoder, encoder, reference = HeaderDecoder(10_000), hpack.Encoder(), hpack.Decoder()
+    headers = [(b"%d" % number, b"") for number in range(100)]
+    for _ in range(4):
+        block = encoder.encode(headers)
+        assert decode(decoder, block) == hpack_decode(reference, block) == headers
+    assert block in decoder.blocks
+    assert b"\xff\x00" in block
+
+
 def test_memory_is_bounded() -> None:
     decoder = HeaderDecoder(1 << 18)
     for number in range(1000):
         block = literal(b"k", b"%4000d" % number)
         assert [decode(decoder, block) for _ in range(3)] == [[(b"k", b"%4000d" % number)]] * 3
-    assert 0 < sum(len(block) for block in decoder.blocks) < 1 << 18
+    assert 0 < sum(len(block) for block in decoder.blocks) < 1 << 16
     for number in range(2000):
         block = literal(b"k", b"%d" % number)
         decode(decoder, block)
         decode(decoder, block)
-    assert 0 < len(decoder.blocks) <= 256
-    huge = literal(b"k", b"x" * 20_000)
-    assert [decode(decoder, huge) for _ in range(3)] == [[(b"k", b"x" * 20_000)]] * 3
+    assert 0 < len(decoder.blocks) <= 128
+    huge = literal(b"k", b"x" * 10_000)
+    assert [decode(decoder, huge) for _ in range(3)] == [[(b"k", b"x" * 10_000)]] * 3
     assert huge not in decoder.blocks
 
 
@@ -213,6 +224,15 @@ def test_a_field_is_inserted_when_it_comes_again() -> None:
     assert sizes[2] == sizes[3] == len(REQUEST)
 
 
+def test_an_insertion_moves_the_older_entries() -> None:
+    encoder, decoder = HeaderEncoder(), hpack.Decoder()
+    lists = [tuple([(b"a", b"%d" % number), (b"b", b"%d" % (number // 2))]) for number in range(20)]
+    for _ in range(4):
+        for headers in lists:
+            for _ in range(3):
+                assert hpack_decode(decoder, encode(encoder, headers)) == list(headers)
+
+
 def test_only_what_stays_the_same_is_kept() -> None:
     encoder = HeaderEncoder()
     kept = []
@@ -253,8 +273,19 @@ def test_the_encoders_memory_is_bounded() -> None:
         headers = ((b"name-%d" % number, b"x"), (b":path", b"/%d" % (number // 4)), (b":status", b"404"))
         assert hpack_decode(decoder, encode(encoder, headers)) == list(headers)
         encode(encoder, headers[2:])
+    for number in range(1000):
+        # Fields that stay the same, in lists that don't.
+        codes = (b"200", b"204", b"206", b"304", b"400", b"404", b"500")
+        encode(encoder, tuple((b":status", codes[number // 7**place % 7]) for place in range(4)))
+    for number in range(400):
+        encode(encoder, ((b"%d" % (number // 2), b"y" * 40), (b"z", b"z" * 2000)))
+    encoder.set_limit(0)
+    hpack_decode(decoder, encode(encoder, ((b":status", b"200"),)))
+    for number in range(400):
+        # Fields that no table takes are kept as they are written.
+        encode(encoder, ((b"n", b"%d" % (number // 2)),))
     for kept in (encoder._fields, encoder._names, encoder._sighted, encoder.blocks, encoder._table):
-        assert len(kept) <= 256
+        assert len(kept) <= 128
     assert encoder._table_size <= 4096
 
 

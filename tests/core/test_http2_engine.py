@@ -548,11 +548,21 @@ def test_a_frame_is_refused_on_its_length() -> None:
 
 
 def test_a_header_list_beyond_the_hard_limit_fails() -> None:
-    bench = Bench(client=False, hard_header_list_size=5000)
+    bench = Bench(client=False, max_header_list_size=1000, hard_header_list_size=5000)
     events = bench.feed(bench.peer.headers(1, [*REQUEST, (b"k", b"x" * 4000)]))
     assert [event[0] for event in events] == ["headers_received"]
     events = bench.feed(bench.peer.headers(3, [*REQUEST, (b"k", b"x" * 6000)]))
     assert failures(events) == [ErrorCode.ENHANCE_YOUR_CALM]
+
+
+def test_a_header_list_that_is_asked_for_is_no_error() -> None:
+    bench = Bench(client=False, max_header_list_size=1 << 20)
+    long = [*REQUEST, (b"k", b"x" * 500_000)]
+    block = bench.peer.encoder.encode(long, huffman=False)
+    frames: list[Frame] = [HeadersFrame(1, block[:100_000])]
+    frames += [ContinuationFrame(1, block[start : start + 100_000]) for start in range(100_000, len(block), 100_000)]
+    frames[-1].flags.add("END_HEADERS")
+    assert bench.feed(*frames) == [("headers_received", 1, long, False)]
 
 
 def test_a_header_bomb_fails() -> None:

@@ -419,6 +419,18 @@ def test_a_writer_is_told_when_there_is_room() -> None:
     assert bench.end.events.count("writable") == 1
 
 
+def test_reports_on_a_call_that_is_over_change_nothing() -> None:
+    bench = Bench()
+    bench.peer.send(bench.peer.reset(1, ErrorCode.CANCEL))
+    events = list(bench.end.events)
+    bench.call.data_received(b"late", 4, False)
+    bench.call.headers_received([(b"k", b"v")], True)
+    bench.call.stream_reset(ErrorCode.CANCEL, True)
+    bench.call.connection_lost(Status(StatusCode.UNAVAILABLE, "gone"))
+    assert bench.end.events == events
+    assert bench.call.state is ServerState.CLOSED
+
+
 def test_a_call_without_a_listener_is_answered_too() -> None:
     bench = Bench()
     bench.call.listener = None

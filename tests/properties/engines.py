@@ -1,7 +1,7 @@
 """Traffic for an engine, made up by hypothesis, and an owner that answers from inside the events.
 
-A script is a list of steps. A step is bytes of the peer, legal or not, or something that the owner does. The same script
-runs on any engine: bytes are made before any engine sees them.
+A script is a list of steps. A step is bytes of the peer, legal or not, or something that the owner does. The same
+script runs on any engine: bytes are made before any engine sees them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ SETTINGS = Http2Settings(
     stream_window=70_000,
     connection_window=100_000,
     max_frame_size=20_000,
+    max_header_list_size=1_000,
     hard_header_list_size=3_000,
     max_concurrent_streams=4,
 )
@@ -138,7 +139,9 @@ class Act:
 
 acts = st.builds(
     Act,
-    st.sampled_from(["open", "open", "headers", "data", "end", "reset", "credit", "credit connection", "ping", "goaway"]),
+    st.sampled_from(
+        ["open", "open", "headers", "data", "end", "reset", "credit", "credit connection", "ping", "goaway"]
+    ),
     st.sampled_from([1, 3, 5]),
     SIZES,
     st.booleans(),

@@ -34,8 +34,8 @@ class Http2Settings:
         connection_window: The same for all streams of the connection together.
         max_frame_size: The largest frame payload we accept, in bytes.
         max_header_list_size: The header list size we ask the peer to respect, in bytes.
-        hard_header_list_size: A header list beyond this size, in bytes, is a connection error. What lies between the
-            two sizes reaches ``headers_received``, so that it can be answered with a status.
+        hard_header_list_size: A header list beyond this size, in bytes, is a connection error; at least the size above.
+            What lies between the two sizes reaches ``headers_received``, so that it can be answered with a status.
         max_concurrent_streams: Streams the peer may have open; beyond that they are refused. None for no limit.
     """
 
@@ -45,6 +45,11 @@ class Http2Settings:
     max_header_list_size: int = 16_384
     hard_header_list_size: int = 1 << 18
     max_concurrent_streams: int | None = None
+
+    def __post_init__(self) -> None:
+        """Lets a header list that is asked for not be a connection error."""
+        if self.hard_header_list_size < self.max_header_list_size:
+            object.__setattr__(self, "hard_header_list_size", self.max_header_list_size)
 
 
 class HeaderBlock(list[Header]):

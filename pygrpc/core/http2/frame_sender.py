@@ -1,0 +1,223 @@
+"""The sending half of the frame engine: what its owner queues, and the windows and streams that both halves share."""
+
+from collections.abc import Sequence
+
+from pygrpc.core.http2.codes import MAX_STREAM_ID
+from pygrpc.core.http2.engine import (
+    DEFAULT_WINDOW,
+    Http2Engine,
+    Http2Events,
+    Http2Settings,
+    LocalProtocolError,
+    StreamsExhausted,
+)
+from pygrpc.core.http2.frames import (
+    CONTINUATION,
+    DATA,
+    ENABLE_PUSH,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD,
+    FRAME_HEAD_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    MAX_WINDOW,
+    PREFACE,
+    SMALLEST_MAX_FRAME_SIZE,
+    goaway_frame,
+    ping_frame,
+    rst_stream_frame,
+    settings_frame,
+    window_update_frame,
+)
+from pygrpc.core.http2.hpack_codec import HeaderEncoder
+from pygrpc.core.http2.streams import AWAITING_HEADERS, LOCAL_ENDED, REMOTE_ENDED, ClosedStreams, Closing, Stream
+from pygrpc.core.metadata import Header
+
+#: What MAX_CONCURRENT_STREAMS counts as until the peer says something: no limit (RFC 9113, section 6.5.2).
+_UNLIMITED = (1 << 32) - 1
+
+_pack_head = FRAME_HEAD.pack
+
+
+class FrameSender(Http2Engine):
+    """What an engine keeps of its connection, and the methods that queue frames.
+
+    Output is a list of byte strings, joined when it is taken. ``FrameEngine`` adds the receiving half.
+    """
+
+    # Plain attributes, because a property costs a call for every frame.
+    queued: int = 0
+    peer_max_concurrent_streams: int = _UNLIMITED
+    peer_max_frame_size: int = SMALLEST_MAX_FRAME_SIZE
+    last_peer_stream_id: int = 0
+
+    def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
+        """Makes an engine; see ``create_engine``."""
+        self._events = events
+        self._settings = settings
+        self._client_side = client_side
+        #: Whether a connection error has ended it all; nothing is reported or sent any more.
+        self._failed = False
+        #: Streams that are open or half-closed.
+        self._streams: dict[int, Stream] = {}
+        self._closed = ClosedStreams()
+        self._next_stream_id = 1
+        self._encoder = HeaderEncoder()
+        self._encoded = self._encoder.blocks
+        self._out: list[bytes | memoryview] = []
+        #: What we may send: on the connection, and on a stream beside its own credit.
+        self._send_window = DEFAULT_WINDOW
+        self._initial_send_window = DEFAULT_WINDOW
+        #: What the peer may send: the same two. Until it has acknowledged our SETTINGS it may go by the default still.
+        self._receive_window = DEFAULT_WINDOW
+        self._initial_receive_window = max(DEFAULT_WINDOW, settings.stream_window)
+
+    def start(self) -> None:  # noqa: D102 - the contract is in Http2Engine
+        settings = self._settings
+        announced = {
+            INITIAL_WINDOW_SIZE: settings.stream_window,
+            MAX_FRAME_SIZE: settings.max_frame_size,
+            MAX_HEADER_LIST_SIZE: settings.max_header_list_size,
+        }
+        if self._client_side:
+            self._queue(PREFACE)
+            # We accept no pushed streams, and none at all that a server opens, as grpcio says too.
+            announced[ENABLE_PUSH] = announced[MAX_CONCURRENT_STREAMS] = 0
+        elif settings.max_concurrent_streams is not None:
+            announced[MAX_CONCURRENT_STREAMS] = settings.max_concurrent_streams
+        self._queue(settings_frame(sorted(announced.items())))
+        self.increment_window(0, settings.connection_window - DEFAULT_WINDOW)
+
+    def data_to_send(self) -> bytes:  # noqa: D102
+        data = b"".join(self._out)
+        self._out.clear()
+        self.queued = 0
+        return data
+
+    def send_window(self, stream_id: int) -> int:  # noqa: D102
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return 0
+        window = self._initial_send_window + stream.send_credit
+        return window if window < self._send_window else self._send_window
+
+    def open_stream(self, headers: Sequence[Header], end_stream: bool) -> int:  # noqa: D102
+        if not self._client_side:
+            raise LocalProtocolError("a server opens no streams: nobody accepts a push")
+        stream_id = self._next_stream_id
+        if stream_id > MAX_STREAM_ID:
+            raise StreamsExhausted("all stream identifiers of this connection are used up")
+        self._next_stream_id = stream_id + 2
+        if self._failed:
+            return stream_id
+        stream = Stream()
+        stream.state = AWAITING_HEADERS | LOCAL_ENDED if end_stream else AWAITING_HEADERS
+        stream.send_credit = 0
+        stream.receive_credit = 0
+        self._streams[stream_id] = stream
+        self._queue_headers(stream_id, headers, end_stream)
+        return stream_id
+
+    def send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:  # noqa: D102
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.state & LOCAL_ENDED:
+            self._refuse_to_send(stream_id)
+            return
+        if end_stream:
+            if stream.state & REMOTE_ENDED:
+                del self._streams[stream_id]
+            else:
+                stream.state |= LOCAL_ENDED
+        self._queue_headers(stream_id, headers, end_stream)
+
+    def _queue_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
+        block = self._encoded.get(headers) if type(headers) is tuple else None
+        if block is None:
+            block = self._encoder.encode(headers)
+        size = len(block)
+        if size > self.peer_max_frame_size:
+            self._queue_large_block(stream_id, block, end_stream)
+            return
+        flags = END_HEADERS | END_STREAM if end_stream else END_HEADERS
+        out = self._out
+        out.append(_pack_head(size << 8 | HEADERS, flags, stream_id))
+        out.append(block)
+        self.queued += size + FRAME_HEAD_SIZE
+
+    def _queue_large_block(self, stream_id: int, block: bytes, end_stream: bool) -> None:
+        # RFC 9113, section 6.10: the rest of a block follows in CONTINUATION frames, with nothing between them.
+        limit = self.peer_max_frame_size
+        kind, flags = HEADERS, END_STREAM if end_stream else 0
+        for offset in range(0, len(block), limit):
+            piece = block[offset : offset + limit]
+            if offset + limit >= len(block):
+                flags |= END_HEADERS
+            self._queue(_pack_head(len(piece) << 8 | kind, flags, stream_id) + piece)
+            kind, flags = CONTINUATION, 0
+
+    def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:  # noqa: D102
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.state & LOCAL_ENDED:
+            self._refuse_to_send(stream_id)
+            return
+        size = len(data)
+        if size:
+            credit = stream.send_credit - size
+            if size > self._send_window or credit + self._initial_send_window < 0 or size > self.peer_max_frame_size:
+                raise LocalProtocolError(f"{size} bytes of DATA exceed a window or the peer's largest frame")
+            stream.send_credit = credit
+            self._send_window -= size
+        if end_stream:
+            if stream.state & REMOTE_ENDED:
+                del self._streams[stream_id]
+            else:
+                stream.state |= LOCAL_ENDED
+        out = self._out
+        out.append(_pack_head(size << 8 | DATA, END_STREAM if end_stream else 0, stream_id))
+        out.append(data)
+        self.queued += size + FRAME_HEAD_SIZE
+
+    def _refuse_to_send(self, stream_id: int) -> None:
+        # After a connection error the streams are gone, which whoever sends need not know yet.
+        if not self._failed:
+            raise LocalProtocolError(f"stream {stream_id} is not open for sending")
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:  # noqa: D102
+        if self._streams.pop(stream_id, None) is not None:
+            self._queue_reset(stream_id, error_code)
+
+    def _queue_reset(self, stream_id: int, error_code: int) -> None:
+        self._closed.reset(stream_id, Closing.RESET_BY_US)
+        self._queue(rst_stream_frame(stream_id, error_code))
+
+    def increment_window(self, stream_id: int, increment: int) -> None:  # noqa: D102
+        if increment <= 0 or self._failed:
+            return
+        if stream_id == 0:
+            window = self._receive_window = self._receive_window + increment
+        else:
+            stream = self._streams.get(stream_id)
+            if stream is None or stream.state & REMOTE_ENDED:
+                return
+            stream.receive_credit += increment
+            window = self._initial_receive_window + stream.receive_credit
+        if window > MAX_WINDOW:
+            raise LocalProtocolError(f"a window of {window} bytes is beyond 2**31 - 1 (RFC 9113, section 6.9.1)")
+        self._queue(window_update_frame(stream_id, increment))
+
+    def send_ping(self, payload: bytes) -> None:  # noqa: D102
+        if len(payload) != 8:
+            raise LocalProtocolError(f"a PING has eight bytes of payload, not {len(payload)}")
+        if not self._failed:
+            self._queue(ping_frame(payload, 0))
+
+    def send_goaway(self, last_stream_id: int, error_code: int, debug: bytes = b"") -> None:  # noqa: D102
+        self._queue(goaway_frame(last_stream_id, error_code, debug))
+
+    def _queue(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self.queued += len(frame)

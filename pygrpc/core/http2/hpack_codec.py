@@ -1,0 +1,409 @@
+"""Header compression of the frame engine (RFC 7541), on the static table and the Huffman code of ``hpack``.
+
+Clients send the same few header blocks over and over. While the dynamic table doesn't change, the same bytes mean the
+same headers, so that a block that was seen before is found in a dictionary and not decoded again; and the same headers
+have the same bytes. Both dictionaries are emptied whenever the dynamic table changes. A block that changes the table
+itself must be decoded each time, and is never kept.
+"""
+
+from collections.abc import Sequence
+
+from hpack.exceptions import HPACKDecodingError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from pygrpc.core.http2.engine import HeaderBlock
+from pygrpc.core.metadata import Header
+
+#: The size of both dynamic tables in bytes (RFC 9113, section 6.5.2); we announce no other, and use no more.
+TABLE_SIZE = 4096
+#: What an entry takes in the dynamic table, and a field in a header list, beside its octets (RFC 7541, section 4.1).
+_ENTRY_OVERHEAD = 32
+
+_STATIC: tuple[Header, ...] = tuple(HeaderTable.STATIC_TABLE)
+_FIRST_DYNAMIC = len(_STATIC) + 1
+_STATIC_FIELDS: dict[Header, int] = {header: index for index, header in reversed(list(enumerate(_STATIC, 1)))}
+_STATIC_NAMES: dict[bytes, int] = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
+
+# The bits that begin the representation of a field (RFC 7541, section 6).
+_INDEXED, _INCREMENTAL, _SIZE_UPDATE, _WITHOUT_INDEXING = 0x80, 0x40, 0x20, 0x00
+#: An integer is not longer than this many bits behind its prefix, as in ``hpack``: there is no use for larger ones.
+_LARGEST_SHIFT = 28
+
+#: Header lists that a decoder keeps, their size in bytes all together, and that of the largest one.
+_BLOCKS_KEPT, _BYTES_KEPT, _LARGEST_KEPT = 128, 1 << 16, 1 << 13
+#: Strings that a decoder keeps decoded, and the size in bytes of the largest one.
+_STRINGS_KEPT, _LARGEST_STRING = 64, 64
+#: Fields, names and header lists that an encoder keeps.
+_FIELDS_KEPT = 128
+#: Blocks and fields of which it is remembered that they came before.
+_SIGHTINGS_KEPT = 128
+
+#: Headers that the engine itself takes notice of.
+_LOOKED_AT = frozenset([b"content-length", b":status"])
+#: Digits of a content-length that we believe.
+_LONGEST_NUMBER = 18
+
+#: A field as the table of a decoder holds it: with its size, and whether the engine takes notice of it.
+_Entry = tuple[Header, int, bool]
+
+
+class CompressionError(Exception):
+    """A header block can't be decoded: a connection error of type COMPRESSION_ERROR (RFC 9113, section 4.3)."""
+
+
+class HeaderListTooLarge(Exception):
+    """A header list exceeds the limit; the rest of its block isn't decoded, so the connection can't go on."""
+
+
+class DecodedBlock(HeaderBlock):
+    """A header block with what the engine itself wants to know of it.
+
+    Attributes:
+        unusual: Whether either of the others is to be looked at.
+        content_length: The value of content-length, None if there is none, -1 if it makes no sense.
+        informational: Whether this is a response with a 1xx status (RFC 9113, section 8.1).
+    """
+
+    __slots__ = ("content_length", "informational", "unusual")
+
+    def __init__(self) -> None:
+        """Makes an empty block, to be filled by the decoder."""
+        self.parsed = None
+        self.unusual = False
+        self.content_length: int | None = None
+        self.informational = False
+
+    def look_through(self) -> None:
+        """Takes notice of the headers that the engine acts on."""
+        without_content = False
+        for name, value in self:
+            if name == b"content-length":
+                length = int(value) if value.isdigit() and len(value) <= _LONGEST_NUMBER else -1
+                self.content_length = length if self.content_length in (None, length) else -1
+            elif name == b":status":
+                self.informational = value[:1] == b"1"
+                # RFC 9110, section 8.6: these may have a content-length and have no content all the same.
+                without_content = value in (b"204", b"304")
+        if without_content:
+            self.content_length = None
+        self.unusual = self.informational or self.content_length is not None
+
+
+class HeaderDecoder:
+    """Decodes the header blocks of one connection, in the order in which they come."""
+
+    def __init__(self, max_list_size: int) -> None:
+        """Makes a decoder with an empty dynamic table.
+
+        Args:
+            max_list_size: The largest header list accepted, in bytes (RFC 9113, section 6.5.2).
+        """
+        #: Blocks that were seen before and still mean the same; look here first. Emptied in place, never replaced.
+        self.blocks: dict[bytes, DecodedBlock] = {}
+        self._max_list_size = max_list_size
+        self._bytes_kept = 0
+        self._sighted: set[int] = set()
+        self._strings: dict[bytes, bytes] = {}
+        #: All that an index can mean: none for 0, then the static table, then the dynamic one, its newest entry first.
+        self._entries: list[_Entry] = [_NO_ENTRY, *_STATIC_ENTRIES]
+        self._table_size = 0
+        self._max_table_size = TABLE_SIZE
+        self._table_changed = False
+
+    def decode(self, block: bytes) -> DecodedBlock:
+        """Decodes a block that isn't in ``blocks``.
+
+        Raises:
+            CompressionError: The block is not valid.
+            HeaderListTooLarge: It holds more than the limit.
+        """
+        self._table_changed = False
+        decoded = DecodedBlock()
+        try:
+            size = self._decode(block, decoded)
+        except (IndexError, HPACKDecodingError) as error:
+            # An IndexError is a block that ends too early, or an index beyond the table.
+            raise CompressionError(str(error)) from error
+        if self._table_changed:
+            self._forget()
+        elif size <= _LARGEST_KEPT:
+            self._keep(block, decoded, size)
+        return decoded
+
+    def _forget(self) -> None:
+        self.blocks.clear()
+        self._bytes_kept = 0
+
+    def _keep(self, block: bytes, decoded: DecodedBlock, size: int) -> None:
+        # Only what comes for the second time is kept: a block with a value that is never the same again would stay for
+        # nothing, on each of thousands of connections.
+        key = hash(block)
+        if key not in self._sighted:
+            if len(self._sighted) >= _SIGHTINGS_KEPT:
+                self._sighted.clear()
+            self._sighted.add(key)
+            return
+        self._bytes_kept += size + len(block)
+        if self._bytes_kept > _BYTES_KEPT or len(self.blocks) >= _BLOCKS_KEPT:
+            self._forget()
+            self._bytes_kept = size + len(block)
+        self.blocks[block] = decoded
+
+    def _decode(self, block: bytes, headers: DecodedBlock) -> int:
+        """Appends the fields of a block to the headers; returns the size of the list."""
+        entries, limit = self._entries, self._max_list_size
+        position, end, size, look = 0, len(block), 0, False
+        while position < end:
+            first = block[position]
+            if 0x80 < first < 0xFF:
+                # By far the commonest: a field of the table, in one byte.
+                position += 1
+                header, length, special = entries[first - 0x80]
+            elif first >= 0x80:
+                index, position = _read_integer(block, position, 0x7F)
+                if not index:
+                    raise CompressionError("index 0 stands for nothing (RFC 7541, section 6.1)")
+                header, length, special = entries[index]
+            elif first & _INCREMENTAL:
+                header, position = self._read_literal(block, position, 0x3F)
+                header, length, special = self._insert(header)
+            elif first & _SIZE_UPDATE:
+                if headers:
+                    raise CompressionError("a table size update behind a field (RFC 7541, section 4.2)")
+                position = self._update_table_size(block, position)
+                continue
+            else:
+                header, position = self._read_literal(block, position, 0x0F)
+                header, length, special = _entry(header)
+            size += length
+            if size > limit:
+                raise HeaderListTooLarge(f"a header list exceeds {limit} bytes")
+            look = look or special
+            headers.append(header)
+        if look:
+            headers.look_through()
+        return size
+
+    def _read_literal(self, block: bytes, position: int, mask: int) -> tuple[Header, int]:
+        index = block[position] & mask
+        if index:
+            index, position = _read_integer(block, position, mask)
+            name = self._entries[index][0][0]
+        else:
+            name, position = self._read_string(block, position + 1)
+        value, position = self._read_string(block, position)
+        return (name, value), position
+
+    def _read_string(self, block: bytes, position: int) -> tuple[bytes, int]:
+        first = block[position]
+        length = first & 0x7F
+        if length < 0x7F:
+            position += 1
+        else:
+            length, position = _read_integer(block, position, 0x7F)
+        end = position + length
+        text = block[position:end]
+        if len(text) != length:
+            raise CompressionError("a string is longer than its block")
+        return (self._decode_huffman(text) if first >= 0x80 else text), end
+
+    def _decode_huffman(self, text: bytes) -> bytes:
+        decoded = self._strings.get(text)
+        if decoded is None:
+            decoded = decode_huffman(text)
+            if len(text) <= _LARGEST_STRING:
+                if len(self._strings) >= _STRINGS_KEPT:
+                    self._strings.clear()
+                self._strings[text] = decoded
+        return decoded
+
+    def _insert(self, header: Header) -> _Entry:
+        # RFC 7541, section 4.4: an entry that is larger than the table empties it.
+        self._table_changed = True
+        entry = _entry(header)
+        self._entries.insert(_FIRST_DYNAMIC, entry)
+        self._table_size += entry[1]
+        self._evict()
+        return entry
+
+    def _update_table_size(self, block: bytes, position: int) -> int:
+        size, position = _read_integer(block, position, 0x1F)
+        if size > TABLE_SIZE:
+            raise CompressionError(f"a table of {size} bytes exceeds our SETTINGS_HEADER_TABLE_SIZE")
+        self._table_changed = True
+        self._max_table_size = size
+        self._evict()
+        return position
+
+    def _evict(self) -> None:
+        while self._table_size > self._max_table_size:
+            self._table_size -= self._entries.pop()[1]
+
+
+def _entry(header: Header) -> _Entry:
+    name, value = header
+    return header, len(name) + len(value) + _ENTRY_OVERHEAD, name in _LOOKED_AT
+
+
+_NO_ENTRY: _Entry = ((b"", b""), 0, False)
+_STATIC_ENTRIES = tuple(_entry(header) for header in _STATIC)
+
+
+def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
+    """Reads an integer whose prefix the mask shows (RFC 7541, section 5.1); returns it and where it ends."""
+    value = block[position] & mask
+    position += 1
+    if value < mask:
+        return value, position
+    shift = 0
+    while True:
+        octet = block[position]
+        position += 1
+        value += (octet & 0x7F) << shift
+        if octet < 0x80:
+            return value, position
+        shift += 7
+        if shift > _LARGEST_SHIFT:
+            raise CompressionError("an integer is too long (RFC 7541, section 5.1)")
+
+
+class HeaderEncoder:
+    """Encodes header blocks of one connection, in the order in which they are sent.
+
+    A field goes into the dynamic table when it comes for the second time. So a value that is new each time, such as a
+    timeout or an identifier for tracing, never drives out what is worth keeping, and needs no list of names. Strings go
+    as they are: a literal that comes again is soon an index, and for the others the Huffman code would cost far more
+    time than the few bytes are worth.
+    """
+
+    def __init__(self) -> None:
+        """Makes an encoder with an empty dynamic table."""
+        #: The bytes of header lists that are what they were; look here first. Emptied in place, never replaced.
+        self.blocks: dict[tuple[Header, ...], bytes] = {}
+        self._fields: dict[Header, bytes] = {}
+        self._names: dict[bytes, bytes] = {}
+        self._sighted: set[int] = set()
+        #: The dynamic table, oldest entry first: the number of each is how many had been inserted with it.
+        self._table: dict[Header, int] = {}
+        self._inserted = 0
+        self._table_size = 0
+        self._max_table_size = TABLE_SIZE
+        #: The smallest size of the table since the last block, if the peer hasn't been told of it.
+        self._smallest: int | None = None
+
+    def set_limit(self, limit: int) -> None:
+        """Takes the peer's SETTINGS_HEADER_TABLE_SIZE, in bytes, which counts from the next block on."""
+        size = min(limit, TABLE_SIZE)
+        if size == self._max_table_size:
+            return
+        self._smallest = size if self._smallest is None else min(self._smallest, size)
+        self._max_table_size = size
+        self._evict()
+        self._forget()
+
+    def encode(self, headers: Sequence[Header]) -> bytes:
+        """Encodes a header list that isn't in ``blocks``."""
+        parts = [] if self._smallest is None else self._size_updates()
+        fields = self._fields
+        keep = not parts and type(headers) is tuple
+        for header in headers:
+            part = fields.get(header)
+            if part is None:
+                part = self._encode_field(header)
+                # A literal may be in the table next time.
+                keep = keep and header in fields
+            parts.append(part)
+        block = b"".join(parts)
+        if keep:
+            if len(self.blocks) >= _FIELDS_KEPT:
+                self.blocks.clear()
+            self.blocks[tuple(headers)] = block
+        return block
+
+    def _size_updates(self) -> list[bytes]:
+        # RFC 7541, section 4.2: the smallest size since the last block, and then the size that is in force.
+        assert self._smallest is not None
+        sizes = {self._smallest: None, self._max_table_size: None}
+        self._smallest = None
+        return [_integer(size, 0x1F, _SIZE_UPDATE) for size in sizes]
+
+    def _encode_field(self, header: Header) -> bytes:
+        index = _STATIC_FIELDS.get(header)
+        if index is None:
+            number = self._table.get(header)
+            if number is not None:
+                index = _FIRST_DYNAMIC + self._inserted - number
+        if index is not None:
+            return self._keep(header, _integer(index, 0x7F, _INDEXED))
+        key = hash(header)
+        if key not in self._sighted:
+            if len(self._sighted) >= _SIGHTINGS_KEPT:
+                self._sighted.clear()
+            self._sighted.add(key)
+            return self._literal(header)
+        size = len(header[0]) + len(header[1]) + _ENTRY_OVERHEAD
+        if size > self._max_table_size // 2:
+            # It would drive out too much.
+            literal = self._literal(header)
+            return self._keep(header, literal) if size <= TABLE_SIZE // 2 else literal
+        self._insert(header, size)
+        name, value = header
+        return _name(name, 0x3F, _INCREMENTAL) + _string(value)
+
+    def _keep(self, header: Header, encoded: bytes) -> bytes:
+        if len(self._fields) >= _FIELDS_KEPT:
+            self._fields.clear()
+        self._fields[header] = encoded
+        return encoded
+
+    def _literal(self, header: Header) -> bytes:
+        name, value = header
+        beginning = self._names.get(name)
+        if beginning is None:
+            beginning = _name(name, 0x0F, _WITHOUT_INDEXING)
+            if len(self._names) >= _FIELDS_KEPT:
+                self._names.clear()
+            self._names[name] = beginning
+        return beginning + _string(value)
+
+    def _insert(self, header: Header, size: int) -> None:
+        self._inserted += 1
+        self._table[header] = self._inserted
+        self._table_size += size
+        self._evict()
+        self._forget()
+
+    def _evict(self) -> None:
+        while self._table_size > self._max_table_size:
+            name, value = oldest = next(iter(self._table))
+            del self._table[oldest]
+            self._table_size -= len(name) + len(value) + _ENTRY_OVERHEAD
+
+    def _forget(self) -> None:
+        self._fields.clear()
+        self.blocks.clear()
+
+
+def _name(name: bytes, mask: int, representation: int) -> bytes:
+    """Writes the beginning of a literal: an index of the static table for its name, or the name itself."""
+    index = _STATIC_NAMES.get(name)
+    return _integer(index, mask, representation) if index else bytes([representation]) + _string(name)
+
+
+def _string(text: bytes) -> bytes:
+    length = len(text)
+    return bytes((length,)) + text if length < 0x7F else _integer(length, 0x7F, 0) + text
+
+
+def _integer(value: int, mask: int, representation: int) -> bytes:
+    """Writes an integer behind the bits of its representation (RFC 7541, section 5.1)."""
+    if value < mask:
+        return bytes((representation | value,))
+    octets = bytearray((representation | mask,))
+    value -= mask
+    while value >= 0x80:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)
