@@ -88,7 +88,11 @@ class Connection:
         if self.failure is not None:
             return
         self.engine.receive_data(data)
-        if self.engine.queued > _UNSENT_LIMIT and self.sending_paused:
+        queued = self.engine.queued
+        if queued:
+            # Answers that the engine gives by itself: to PING, to SETTINGS, to what is wrong with a stream.
+            self.on_output()
+        if queued > _UNSENT_LIMIT and self.sending_paused:
             self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the peer causes answers that it doesn't read")
 
     def data_to_send(self) -> bytes:

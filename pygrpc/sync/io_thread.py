@@ -1,0 +1,161 @@
+"""The one thread that does the reading of a server: listeners, connections, timers, whatever their number.
+
+Other threads write to connections too, under the connection's lock. What only this thread may do, such as to change the
+selector or to close a socket, they hand over with ``post``.
+"""
+
+import errno
+import heapq
+import itertools
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from pygrpc.sync.poller import WakeUp
+
+_LOGGER = logging.getLogger("pygrpc")
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+#: Connections that are accepted before others get their turn.
+_ACCEPTS = 64
+#: Errors of accept that say that the process or the system has no room for one more, and seconds to wait then.
+_NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+_NO_ROOM_DELAY = 1.0
+
+Handler = Callable[[int], None]
+
+
+class IoThread:
+    """A selector with a thread, timers, and work that other threads hand over."""
+
+    def __init__(self, name: str) -> None:
+        """Makes one that has no thread and no descriptor yet.
+
+        Args:
+            name: The name of the thread.
+        """
+        self._name = name
+        self._selector: selectors.BaseSelector | None = None
+        self._wake_up: WakeUp | None = None
+        self._ident: int | None = None
+        self._posted: deque[Callable[[], object]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._count = itertools.count()
+        self._running = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is this one."""
+        return threading.get_ident() == self._ident
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._selector = selectors.DefaultSelector()
+        wake_up = self._wake_up = WakeUp()
+        self._selector.register(wake_up.fileno(), READ, lambda _: wake_up.clear())
+        self._running = True
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def post(self, action: Callable[[], object]) -> None:
+        """Has this thread run something soon; safe from any thread, from signal handlers and from destructors."""
+        self._posted.append(action)
+        if not self.is_current and self._wake_up is not None:
+            self._wake_up.set()
+
+    # For the thread itself.
+
+    def end(self) -> None:
+        """Ends the thread behind what has been posted so far."""
+        self._running = False
+
+    def call_at(self, when: float, action: Callable[[], object]) -> None:
+        """Runs something at a time, in monotonic seconds."""
+        heapq.heappush(self._timers, (when, next(self._count), action))
+
+    def register(self, sock: socket.socket, mask: int, handler: Handler) -> None:
+        """Watches a socket; the handler gets the events."""
+        assert self._selector is not None
+        self._selector.register(sock, mask, handler)
+
+    def modify(self, sock: socket.socket, mask: int) -> None:
+        """Changes what a socket is watched for."""
+        assert self._selector is not None
+        key = self._selector.get_key(sock)
+        if key.events != mask:
+            self._selector.modify(sock, mask, key.data)
+
+    def unregister(self, sock: socket.socket) -> None:
+        """Watches a socket no more; to be called before it is closed."""
+        assert self._selector is not None
+        self._selector.unregister(sock)
+
+    def listen(self, listener: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
+        """Accepts the connections of a listening socket."""
+        self.register(listener, READ, lambda _: self._accept(listener, accepted))
+
+    def _accept(self, listener: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                _LOGGER.error("a server can't accept connections: %s", error)
+                if error.errno in _NO_ROOM:
+                    # The listener stays readable, so without a pause this would be a busy loop.
+                    self.unregister(listener)
+                    self.call_at(time.monotonic() + _NO_ROOM_DELAY, lambda: self._listen_again(listener, accepted))
+                return
+            sock.setblocking(False)
+            accepted(sock)
+
+    def _listen_again(self, listener: socket.socket, accepted: Callable[[socket.socket], None]) -> None:
+        if listener.fileno() >= 0:
+            self.listen(listener, accepted)
+
+    def _run(self) -> None:
+        self._ident = threading.get_ident()
+        selector = self._selector
+        assert selector is not None
+        try:
+            while self._running or self._posted:
+                for key, mask in selector.select(self._timeout()):
+                    _guard(key.data, mask)
+                while self._posted:
+                    _guard(self._posted.popleft())
+                if self._timers:
+                    self._run_timers()
+        finally:
+            self.close()
+
+    def _timeout(self) -> float | None:
+        if self._posted:
+            return 0.0
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            _guard(heapq.heappop(self._timers)[2])
+
+    def close(self) -> None:
+        """Closes the descriptors: at the end of the thread, or in the child of a fork, which has no such thread."""
+        self._running = False
+        if self._selector is not None:
+            self._selector.close()
+        if self._wake_up is not None:
+            self._wake_up.close()
+
+
+def _guard(action: Callable[..., object], *arguments: object) -> None:
+    """Runs one thing; an error in it must not end the service of all the others."""
+    try:
+        action(*arguments)
+    except Exception:
+        _LOGGER.exception("an internal error in a server")

@@ -1,0 +1,407 @@
+"""The sync server: ports, connections, finding handlers, stopping."""
+
+import contextvars
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
+from typing import Any, NamedTuple
+
+from pygrpc import interfaces
+from pygrpc._sockets import Binding, bind
+from pygrpc._tls import ServerSecurity
+from pygrpc.core.call import MessageLimits
+from pygrpc.core.deadlines import Deadlines
+from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.metadata import RawMetadata
+from pygrpc.core.server_call import ServerCall
+from pygrpc.core.server_connection import ServerConnection
+from pygrpc.core.status import Status
+from pygrpc.credentials import ServerCredentials, insecure_server_credentials
+from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler
+from pygrpc.interceptors import find_handler
+from pygrpc.options import Options
+from pygrpc.status import StatusCode
+from pygrpc.sync import fork
+from pygrpc.sync.io_thread import IoThread
+from pygrpc.sync.server_transport import ServerTransport
+from pygrpc.sync.servicer import ServicerContext, behavior_of, serve
+
+_LOGGER = logging.getLogger("pygrpc")
+
+#: Seconds that clients have to answer the goodbye when no grace is given.
+_GOODBYE = 0.1
+_SHUTTING_DOWN = Status(StatusCode.UNAVAILABLE, "the server is shutting down")
+_LIMIT = Status(StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+_NOT_FOUND = Status(StatusCode.UNIMPLEMENTED, "Method not found!")
+
+
+class _CallDetails(NamedTuple):
+    method: str
+    invocation_metadata: RawMetadata
+
+
+class Handlers:
+    """The handlers of a server, and how many calls they may serve at a time."""
+
+    def __init__(
+        self,
+        executor: Any,
+        interceptors: Sequence[interfaces.ServerInterceptor],
+        maximum: int | None,
+    ) -> None:
+        """Starts without handlers.
+
+        Args:
+            executor: Where handlers run.
+            interceptors: What is asked before a handler is looked for.
+            maximum: The number of calls above which new ones are refused, or None.
+        """
+        self._executor = executor
+        self._interceptors = tuple(interceptors)
+        self._maximum = maximum
+        self._active = 0
+        self._lock = threading.Lock()
+        self.generic: list[GenericRpcHandler] = []
+        self.registered: dict[str, RpcMethodHandler] = {}
+
+    def find(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
+        """Finds the handler of a call, by way of the interceptors."""
+        return find_handler(self._interceptors, self._find, details)
+
+    def _find(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
+        handler = self.registered.get(details.method)
+        if handler is not None:
+            return handler
+        for generic in self.generic:
+            handler = generic.service(details)
+            if handler is not None:
+                return handler
+        return None
+
+    def admit(self) -> bool:
+        """Counts one more call, unless there are as many as allowed; returns whether there was room."""
+        with self._lock:
+            if self._maximum is not None and self._active >= self._maximum:
+                return False
+            self._active += 1
+            return True
+
+    def finished(self) -> None:
+        """One of the calls that were admitted is over."""
+        with self._lock:
+            self._active -= 1
+
+    def submit(self, context: ServicerContext, variables: contextvars.Context) -> None:
+        """Has the executor run the handler of a call."""
+        executor = getattr(behavior_of(context.handler), "experimental_thread_pool", None)
+        if not isinstance(executor, futures.ThreadPoolExecutor):
+            executor = self._executor
+        try:
+            executor.submit(variables.run, serve, context)
+        except Exception as error:
+            _LOGGER.exception("the executor of a server takes no work")
+            context.fail(StatusCode.UNAVAILABLE, f"the server's executor takes no work: {error}")
+            context.finished()
+
+
+class _Service:
+    """What goes on in the I/O thread: it doesn't know the Server, so that one which nobody holds is collected."""
+
+    def __init__(self, handlers: Handlers, options: Options) -> None:
+        self._handlers = handlers
+        self._options = options
+        self._limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
+        self._settings = Http2Settings(
+            stream_window=options.stream_window,
+            connection_window=max(8 * options.stream_window, 1 << 20),
+            max_frame_size=options.max_frame_size,
+            max_header_list_size=options.max_metadata_size,
+            max_concurrent_streams=options.max_concurrent_streams,
+        )
+        self.io = IoThread("pygrpc-server")
+        self.lock = threading.RLock()
+        self.started = False
+        self.stopping = False
+        self.terminated = threading.Event()
+        self._bindings: list[tuple[Binding, ServerSecurity]] = []
+        self._transports: set[ServerTransport] = set()
+        self._deadlines: Deadlines[ServerCall] = Deadlines()
+        self._deadline_at: float | None = None
+        self._grace_ends: float | None = None
+        fork.register(self)
+
+    # Ports.
+
+    def bind(self, address: str, security: ServerSecurity) -> int:
+        binding = bind(address, self._options.so_reuseport)
+        with self.lock:
+            self._bindings.append((binding, security))
+            if self.started:
+                self.io.post(lambda: self._listen(binding, security))
+        return binding.port
+
+    def start(self) -> None:
+        with self.lock:
+            if self.started or self.terminated.is_set():
+                raise ValueError("Cannot start already-started server!")
+            self.started = True
+            self.io.start()
+            for binding, security in self._bindings:
+                self.io.post(functools.partial(self._listen, binding, security))
+
+    def _listen(self, binding: Binding, security: ServerSecurity) -> None:
+        if not self.stopping:
+            for listener in binding.sockets:
+                self.io.listen(listener, lambda sock: self._accepted(sock, security))
+
+    def _accepted(self, sock: Any, security: ServerSecurity) -> None:
+        try:
+            transport = ServerTransport(self, sock, security)
+        except ConnectionError as error:
+            _LOGGER.warning("a connection is refused: %s", error)
+            sock.close()
+            return
+        except OSError as error:
+            _LOGGER.debug("a client has gone before it was served: %s", error)
+            sock.close()
+            return
+        if not transport.closed:
+            self._transports.add(transport)
+
+    # TransportOwner.
+
+    def make_connection(self, transport: ServerTransport) -> ServerConnection:
+        return ServerConnection(
+            transport,
+            self._settings,
+            self._limits,
+            time.monotonic(),
+            max_metadata_size=self._options.max_metadata_size,
+            handshake_timeout=self._options.handshake_timeout,
+        )
+
+    def on_lost(self, transport: ServerTransport) -> None:
+        self._transports.discard(transport)
+        if self.stopping and not self._transports:
+            self.io.post(self._terminate)
+
+    def on_call(self, call: ServerCall, transport: ServerTransport) -> None:
+        """Finds the handler of a new call, or refuses it."""
+        if self.stopping:
+            _refuse(call, transport, _SHUTTING_DOWN)
+            return
+        variables = contextvars.Context()
+        details = _CallDetails(call.head.path, call.head.metadata)
+        try:
+            handler = variables.run(self._handlers.find, details)
+        except Exception as error:
+            _LOGGER.exception("Exception servicing handler: %s", error)
+            _refuse(call, transport, Status(StatusCode.UNKNOWN, "Error in service handler!"))
+            return
+        if handler is None:
+            _refuse(call, transport, _NOT_FOUND)
+        elif not self._handlers.admit():
+            _refuse(call, transport, _LIMIT)
+        else:
+            self._begin(call, handler, transport, variables)
+
+    def _begin(
+        self, call: ServerCall, handler: RpcMethodHandler, transport: ServerTransport, variables: contextvars.Context
+    ) -> None:
+        def ready(context: ServicerContext) -> None:
+            self._handlers.submit(context, variables)
+
+        context = ServicerContext(call, handler, transport, ready, self._handlers.finished)
+        with transport:
+            if call.ended:
+                self._handlers.finished()
+                return
+            call.set_compression(self._options.compression)
+            context.begin()
+        if call.deadline is not None:
+            self._deadlines.add(call)
+            self._watch_deadline(call.deadline)
+
+    # Deadlines.
+
+    def _watch_deadline(self, deadline: float) -> None:
+        if self._deadline_at is None or deadline < self._deadline_at:
+            self._deadline_at = deadline
+            self.io.call_at(deadline, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._deadline_at = None
+        for call in self._deadlines.pop_expired(time.monotonic()):
+            if isinstance(call.listener, ServicerContext):
+                call.listener.expire()
+        following = self._deadlines.next()
+        if following is not None:
+            self._watch_deadline(following)
+
+    # Stopping.
+
+    def stop(self, grace: float | None) -> None:
+        """Begins to stop, or makes the end come sooner; None lets calls take their time."""
+        with self.lock:
+            if self.terminated.is_set():
+                return
+            if not self.started:
+                self._close_bindings()
+                self.terminated.set()
+                return
+        ends = None if grace is None else time.monotonic() + grace
+        self.io.post(lambda: self._stop(ends))
+
+    def _stop(self, ends: float | None) -> None:
+        if not self.stopping:
+            self.stopping = True
+            for binding, _ in self._bindings:
+                for listener in binding.sockets:
+                    _unless_closed(self.io.unregister, listener)
+            self._close_bindings()
+            for transport in list(self._transports):
+                with transport:
+                    transport.core.shutdown()
+                    transport.dirty = True
+        if ends is not None and (self._grace_ends is None or ends < self._grace_ends):
+            self._grace_ends = ends
+            self.io.call_at(ends, self._end_grace)
+        if not self._transports:
+            self.io.post(self._terminate)
+
+    def _end_grace(self) -> None:
+        for transport in list(self._transports):
+            with transport:
+                transport.core.cancel_calls(_SHUTTING_DOWN)
+                transport.dirty = True
+        if self._transports:
+            self.io.call_at(time.monotonic() + _GOODBYE, self._abort)
+
+    def _abort(self) -> None:
+        for transport in list(self._transports):
+            with transport:
+                transport.lost("the server was stopped")
+
+    def _terminate(self) -> None:
+        """Ends the thread, behind what calls that have just ended still want of it."""
+        self.io.end()
+        self.terminated.set()
+
+    def _close_bindings(self) -> None:
+        for binding, _ in self._bindings:
+            binding.close()
+        self._bindings.clear()
+
+    def after_fork(self) -> None:
+        """Lets go of all sockets in the child of a fork: they, and the files of Unix sockets, are the parent's."""
+        for binding, _ in self._bindings:
+            for listener in binding.sockets:
+                listener.close()
+        self._bindings.clear()
+        for transport in self._transports:
+            transport.abandon()
+        self._transports.clear()
+        self.io.close()
+        self.stopping = True
+        self.lock = threading.RLock()
+        self.terminated = threading.Event()
+        self.terminated.set()
+
+
+def _refuse(call: ServerCall, transport: ServerTransport, status: Status) -> None:
+    with transport:
+        call.finish(status, [])
+
+
+def _unless_closed(unregister: Callable[[Any], None], listener: Any) -> None:
+    """Unregisters a listener that may not be registered just now."""
+    try:
+        unregister(listener)
+    except KeyError:
+        _LOGGER.debug("a listener had been paused when the server stopped")
+
+
+class Server(interfaces.Server):
+    """A server; ``pygrpc.server`` is the public way to make one. One that is collected stops."""
+
+    def __init__(
+        self,
+        thread_pool: Any,
+        handlers: Sequence[GenericRpcHandler] | None,
+        interceptors: Sequence[interfaces.ServerInterceptor] | None,
+        options: Options,
+        maximum_concurrent_rpcs: int | None,
+    ) -> None:
+        """Makes a server without ports.
+
+        Args:
+            thread_pool: Where handlers run: anything with ``submit``.
+            handlers: Generic handlers to begin with.
+            interceptors: What is asked before a handler is looked for; the first one first.
+            options: The options.
+            maximum_concurrent_rpcs: Calls beyond this number are refused with RESOURCE_EXHAUSTED; None for no limit.
+
+        Raises:
+            AttributeError: A handler has no ``service`` method.
+        """
+        self._handlers = Handlers(thread_pool, interceptors or (), maximum_concurrent_rpcs)
+        self._service = _Service(self._handlers, options)
+        self.add_generic_rpc_handlers(handlers or ())
+
+    # Set-up.
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[GenericRpcHandler]) -> None:  # noqa: D102
+        checked = list(generic_rpc_handlers)
+        for handler in checked:
+            if not hasattr(handler, "service"):
+                text = f'"{handler}" must conform to grpc.GenericRpcHandler type but does not have "service" method!'
+                raise AttributeError(text)
+        self._handlers.generic.extend(checked)
+
+    def add_registered_method_handlers(  # noqa: D102
+        self, service_name: str, method_handlers: Mapping[str, RpcMethodHandler]
+    ) -> None:
+        if self._service.started:
+            _LOGGER.warning("Cannot register method handlers once server has started")
+            return
+        for method, handler in method_handlers.items():
+            self._handlers.registered[f"/{service_name}/{method}"] = handler
+
+    def add_insecure_port(self, address: str) -> int:  # noqa: D102
+        return self._service.bind(_text(address), ServerSecurity(insecure_server_credentials()))
+
+    def add_secure_port(self, address: str, server_credentials: ServerCredentials) -> int:  # noqa: D102
+        try:
+            security = ServerSecurity(server_credentials)
+        except OSError as error:
+            raise RuntimeError(f"Failed to bind to address {address}: {error.strerror or error}") from error
+        return self._service.bind(_text(address), security)
+
+    def start(self) -> None:  # noqa: D102
+        self._service.start()
+
+    # Stopping.
+
+    def stop(self, grace: float | None) -> threading.Event:  # noqa: D102
+        service = self._service
+        service.stop(grace or 0.0)
+        if grace is None and not service.io.is_current:
+            # As in grpcio: without a grace there is nothing to wait for, and little to wait.
+            service.terminated.wait()
+        return service.terminated
+
+    def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: D102
+        return not self._service.terminated.wait(timeout)
+
+    def __del__(self) -> None:
+        """Stops a server that nobody holds any more; calls in flight take their time."""
+        service = getattr(self, "_service", None)
+        if service is not None:
+            service.stop(None)
+
+
+def _text(address: str | bytes) -> str:
+    return address.decode() if isinstance(address, bytes) else address

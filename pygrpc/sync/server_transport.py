@@ -1,0 +1,197 @@
+"""One connection of a server: the I/O thread reads it, and any thread writes to it under its lock."""
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pygrpc._auth_context import AuthContext
+from pygrpc._tls import ServerSecurity
+from pygrpc.core.server_call import ServerCall
+from pygrpc.core.server_connection import ServerConnection
+from pygrpc.sync.io_thread import READ, WRITE, IoThread
+from pygrpc.sync.transport import Transport
+
+_LOGGER = logging.getLogger("pygrpc")
+
+
+class TransportOwner(Protocol):
+    """The server that connections belong to; all methods but the first are called in the I/O thread."""
+
+    io: IoThread
+
+    def make_connection(self, transport: "ServerTransport") -> ServerConnection:
+        """Makes the core of a connection."""
+
+    def on_call(self, call: ServerCall, transport: "ServerTransport") -> None:
+        """A call has begun; the lock is not held."""
+
+    def on_lost(self, transport: "ServerTransport") -> None:
+        """A connection is closed."""
+
+
+class ServerTransport(Transport[ServerConnection]):
+    """A connection from a client; ``with transport:`` takes its lock, and writes at the end what the core has queued."""
+
+    def __init__(self, owner: TransportOwner, sock: socket.socket, security: ServerSecurity) -> None:
+        """Takes over a connection that has been accepted; in the I/O thread.
+
+        Args:
+            owner: The server.
+            sock: A socket that doesn't block.
+            security: How the connections of its port are secured.
+
+        Raises:
+            OSError: The connection is gone, or is not to be served.
+        """
+        self._owner = owner
+        self._io = owner.io
+        self._security = security
+        self._auth_context: AuthContext | None = None
+        self._new_calls: list[ServerCall] = []
+        self._wants_write = False
+        self._timer_at: float | None = None
+        self.lock = threading.Lock()
+        address = sock.getpeername()
+        security.check(address)
+        context = security.next_context()
+        #: Whether the TLS handshake is still going on.
+        self._handshaking = context is not None
+        if context is not None:
+            sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        super().__init__(sock, owner.make_connection(self))
+        self._peer = super().peer
+        self._io.register(sock, READ, self._on_event)
+        if not self._handshaking:
+            with self:
+                pass
+        self._set_timer()
+
+    @property
+    def peer(self) -> str:  # noqa: D102
+        return self._peer
+
+    def auth_context(self) -> AuthContext:
+        """What is known of the client; worked out when somebody first asks."""
+        if self._auth_context is None:
+            self._auth_context = self._security.auth_context(
+                self.socket if isinstance(self.socket, ssl.SSLSocket) else None
+            )
+        return self._auth_context
+
+    # The lock; for any thread.
+
+    def __enter__(self) -> None:
+        """Takes the lock."""
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Writes what the core has queued, and gives the lock back."""
+        try:
+            if self.dirty:
+                self.flush()
+        finally:
+            self.lock.release()
+
+    def when_unlocked(self, action: Callable[[], object]) -> None:
+        """Has the I/O thread run something soon, without the lock."""
+        self._io.post(action)
+
+    # What the I/O thread does.
+
+    def _on_event(self, mask: int) -> None:
+        if self.closed:
+            return
+        if self._handshaking:
+            self._shake_hands()
+            return
+        with self:
+            if mask & READ:
+                self.receive(time.monotonic())
+            if mask & WRITE:
+                self.dirty = True
+        self._begin_calls()
+        self._set_timer()
+
+    def _begin_calls(self) -> None:
+        calls, self._new_calls = self._new_calls, []
+        for call in calls:
+            self._owner.on_call(call, self)
+
+    def _shake_hands(self) -> None:
+        tls: Any = self.socket
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._io.modify(tls, READ)
+            return
+        except ssl.SSLWantWriteError:
+            self._io.modify(tls, WRITE)
+            return
+        except OSError as error:
+            _LOGGER.debug("a TLS handshake with %s failed: %s", self._peer, error)
+            with self:
+                self.lost(str(error))
+            return
+        self._handshaking = False
+        self._io.modify(tls, READ)
+        # The client's first data may have come with the end of its handshake.
+        self._on_event(READ | WRITE)
+
+    def _set_timer(self) -> None:
+        when = None if self.closed else self.core.next_wakeup()
+        if when is not None and (self._timer_at is None or when < self._timer_at):
+            self._timer_at = when
+            self._io.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer_at = None
+        if not self.closed:
+            with self:
+                self.core.handle_timeout(time.monotonic())
+                self.dirty = True
+            self._begin_calls()
+            self._set_timer()
+
+    def flush(self) -> None:  # noqa: D102 - the contract is in Transport
+        if not self._handshaking:
+            super().flush()
+        elif self.core.closing:
+            self.lost("the TLS handshake was not finished in time")
+
+    def want_write(self, wanted: bool) -> None:  # noqa: D102
+        self._wants_write = wanted
+        self._in_io_thread(self._watch)
+
+    def _watch(self) -> None:
+        if not self.closed:
+            self._io.modify(self.socket, READ | WRITE if self._wants_write else READ)
+
+    def on_lost(self, reason: str) -> None:  # noqa: D102
+        self._in_io_thread(self._close)
+
+    def _close(self) -> None:
+        self._io.unregister(self.socket)
+        self.socket.close()
+        self._owner.on_lost(self)
+
+    def _in_io_thread(self, action: Callable[[], object]) -> None:
+        if self._io.is_current:
+            action()
+        else:
+            self._io.post(action)
+
+    def abandon(self) -> None:
+        """Lets go of the socket in the child of a fork, where it is the parent's and nobody else holds the lock."""
+        self.closed = True
+        self.lock = threading.Lock()
+        self.socket.close()
+
+    # ServerConnectionOwner.
+
+    def on_call(self, call: ServerCall) -> None:
+        """A request's headers arrived. Users have a say in who serves it, so that waits until the lock is free."""
+        self._new_calls.append(call)
