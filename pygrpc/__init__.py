@@ -5,7 +5,7 @@
 ``ssl_context_channel_credentials``, ``ssl_context_server_credentials`` and ``PYGRPC_VERSION``.
 """
 
-import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from pygrpc import aio as aio
+from pygrpc import compat
 from pygrpc._runtime_protos import protos, protos_and_services, services
 from pygrpc._tls import ClientSecurity, split_options
 from pygrpc._tls import ssl_context_channel_credentials as ssl_context_channel_credentials
@@ -87,6 +88,9 @@ from pygrpc.interfaces import (
 )
 from pygrpc.options import ChannelArguments, parse_options
 from pygrpc.status import StatusCode
+
+# As is custom for libraries: who configures no logging gets nothing on stderr, as with grpcio.
+logging.getLogger("pygrpc").addHandler(logging.NullHandler())
 
 # What ``from pygrpc import *`` gives is what ``from grpc import *`` gives.
 __all__ = [
@@ -244,10 +248,11 @@ def channel_ready_future(channel: Channel) -> Future:
 
 
 def __getattr__(name: str) -> Any:
-    # Generated code uses grpc.experimental without importing it.
-    if name == "experimental":
-        return importlib.import_module("pygrpc.experimental")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Programs use modules without importing them: generated code grpc.experimental, others grpc._channel.
+    try:
+        return compat.load(f"grpc.{name}")
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 class _CallableModule(ModuleType):

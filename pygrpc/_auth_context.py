@@ -54,7 +54,6 @@ def tls_auth_context(ssl_object: Any) -> AuthContext:
         properties["x509_pem_cert"] = [_to_pem(der)]
     properties["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
     properties["ssl_session_reused"] = [b"true" if ssl_object.session_reused else b"false"]
-    properties["ssl_tls_version"] = [str(ssl_object.version()).encode()]
     return properties
 
 

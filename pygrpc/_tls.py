@@ -6,6 +6,7 @@ their contexts, and asks them what is known of the peer.
 
 import ipaddress
 import logging
+import os
 import ssl
 import threading
 from collections.abc import Iterable
@@ -178,7 +179,11 @@ class ClientSecurity:
             # It did so before HTTP/2 began; a server that wants something else rarely says what.
             hint = "it may expect TLS" if self._tls is None else "it may expect another client certificate"
             return f"{error} ({hint})"
-        return error.strerror or str(error)
+        if error.errno and not isinstance(error, ssl.SSLError):
+            # In the words of the system: those of asyncio don't say that a connection was refused.
+            return os.strerror(error.errno)
+        # asyncio raises an error without words if the peer closes the connection during the handshake.
+        return error.strerror or str(error) or "the peer closed the connection during the TLS handshake"
 
 
 def insecure_client() -> ClientSecurity:

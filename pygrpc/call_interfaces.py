@@ -1,7 +1,7 @@
 """The abstract classes of calls and of what starts them, in the sync API; ``interfaces`` has these too."""
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -159,6 +159,34 @@ class Call(RpcContext):
         raise NotImplementedError
 
 
+class CallFuture(Call, Future, Generic[ResponseType]):
+    """What ``future`` returns: a call that is a future of its response."""
+
+    @abc.abstractmethod
+    def result(self, timeout: float | None = None) -> ResponseType:
+        """Waits for the response, as ``Future.result``."""
+        raise NotImplementedError
+
+
+class CallIterator(Call, Generic[ResponseType]):
+    """What starting a call with a stream of responses returns: a call that iterates over them."""
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[ResponseType]:
+        """Returns the call itself."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def __next__(self) -> ResponseType:
+        """Waits for the next response.
+
+        Raises:
+            StopIteration: There is no other, and the status is OK.
+            RpcError: The call ended with another status; the error is also the call.
+        """
+        raise NotImplementedError
+
+
 class Status(abc.ABC):
     """How a call ends; for ``abort_with_status``.
 
@@ -182,13 +210,13 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request: Any,
+        request: RequestType,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> ResponseType:
         """Calls and waits for the response.
 
         Args:
@@ -210,26 +238,26 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def with_call(
         self,
-        request: Any,
+        request: RequestType,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> tuple[ResponseType, Call]:
         """Calls and waits, as ``__call__``; returns the pair of the response and the Call."""
         raise NotImplementedError
 
     @abc.abstractmethod
     def future(
         self,
-        request: Any,
+        request: RequestType,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> CallFuture[ResponseType]:
         """Starts a call without waiting; returns an object that is a Call and a Future of the response."""
         raise NotImplementedError
 
@@ -240,13 +268,13 @@ class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request: Any,
+        request: RequestType,
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> CallIterator[ResponseType]:
         """Starts a call.
 
         Args:
@@ -270,13 +298,13 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request_iterator: Iterable[Any],
+        request_iterator: Iterable[RequestType],
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> ResponseType:
         """Calls and waits for the response.
 
         Args:
@@ -298,26 +326,26 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def with_call(
         self,
-        request_iterator: Iterable[Any],
+        request_iterator: Iterable[RequestType],
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> tuple[ResponseType, Call]:
         """Calls and waits, as ``__call__``; returns the pair of the response and the Call."""
         raise NotImplementedError
 
     @abc.abstractmethod
     def future(
         self,
-        request_iterator: Iterable[Any],
+        request_iterator: Iterable[RequestType],
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> CallFuture[ResponseType]:
         """Starts a call without waiting; returns an object that is a Call and a Future of the response."""
         raise NotImplementedError
 
@@ -328,13 +356,13 @@ class StreamStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
     @abc.abstractmethod
     def __call__(
         self,
-        request_iterator: Iterable[Any],
+        request_iterator: Iterable[RequestType],
         timeout: float | None = None,
         metadata: MetadataType | None = None,
         credentials: "CallCredentials | None" = None,
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
-    ) -> Any:
+    ) -> CallIterator[ResponseType]:
         """Starts a call.
 
         Args:

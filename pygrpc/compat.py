@@ -9,6 +9,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -17,8 +18,9 @@ from typing import Any
 
 from pygrpc._version import GRPC_API_VERSION
 
-#: What each module of grpc is here. The last three are names that grpc gives to other distributions' packages.
-_MODULES = {
+#: What each module of grpc is here; several mean a module with the names of all of them. grpcio's private modules are
+#: there for those of their names that programs are known to use. The last three belong to other distributions.
+_MODULES: dict[str, str | tuple[str, ...]] = {
     "grpc": "pygrpc",
     "grpc.aio": "pygrpc.aio",
     "grpc.experimental": "pygrpc.experimental",
@@ -28,7 +30,23 @@ _MODULES = {
     "grpc.experimental.session_cache": "pygrpc.experimental.session_cache",
     "grpc._cython": "pygrpc._cython",
     "grpc._cython.cygrpc": "pygrpc._cython.cygrpc",
+    "grpc._channel": ("pygrpc.sync.channel", "pygrpc.sync.rendezvous"),
+    "grpc._common": "pygrpc._common",
+    "grpc._grpcio_metadata": "pygrpc._grpcio_metadata",
+    "grpc._simple_stubs": ("pygrpc.experimental.simple_stubs", "pygrpc.experimental.channel_cache"),
     "grpc._utilities": "pygrpc._utilities",
+    "grpc.aio._base_call": "pygrpc.aio.base_call",
+    "grpc.aio._base_channel": "pygrpc.aio.base",
+    "grpc.aio._base_server": "pygrpc.aio.base",
+    "grpc.aio._call": "pygrpc.aio.call",
+    "grpc.aio._channel": "pygrpc.aio.channel",
+    "grpc.aio._interceptor": ("pygrpc.aio.stand_ins", "pygrpc.aio.intercepted_call", "pygrpc.aio.interceptor"),
+    "grpc.aio._metadata": "pygrpc.metadata",
+    "grpc.aio._server": "pygrpc.aio.server",
+    "grpc.aio._typing": "pygrpc.aio._typing",
+    "grpc.framework": "pygrpc._framework",
+    "grpc.framework.foundation": "pygrpc._framework.foundation",
+    "grpc.framework.foundation.logging_pool": "pygrpc._framework.foundation.logging_pool",
     "grpc.health": "grpc_health",
     "grpc.reflection": "grpc_reflection",
     "grpc.tools": "grpc_tools",
@@ -51,12 +69,18 @@ def install() -> None:
         )
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
+        # What a program sets up for the logger of grpc counts for the one of pygrpc.
+        logger = logging.getLogger("grpc")
+        logger.addHandler(_NULL_HANDLER)
+        logging.getLogger("pygrpc").parent = logger
 
 
 def uninstall() -> None:
     """Undoes ``install``; modules that have imported grpc keep what they have."""
     if _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)
+        logging.getLogger("grpc").removeHandler(_NULL_HANDLER)
+        logging.getLogger("pygrpc").parent = logging.getLogger("grpc").parent
         for name in _grpc_modules():
             del sys.modules[name]
 
@@ -76,6 +100,29 @@ def substituted() -> Iterator[None]:
         sys.modules.update(others)
 
 
+def load(name: str) -> ModuleType:
+    """Imports what a module of grpc is here, without a need for ``install``.
+
+    Args:
+        name: The full name of the module in grpc.
+
+    Raises:
+        KeyError: There is no such module here.
+    """
+    targets = _MODULES[name]
+    if isinstance(targets, str):
+        return importlib.import_module(targets)
+    if name not in _merged:
+        module = _merged[name] = ModuleType(name)
+        for target in targets:
+            names = vars(importlib.import_module(target))
+            vars(module).update({key: value for key, value in names.items() if not key.startswith("__")})
+    return _merged[name]
+
+
+_merged: dict[str, ModuleType] = {}
+
+
 def _grpc_modules() -> list[str]:
     return [name for name in sys.modules if name == "grpc" or name.startswith("grpc.")]
 
@@ -87,15 +134,15 @@ def _is_ours(module: ModuleType) -> bool:
 class _AliasLoader(importlib.abc.Loader):
     """Puts a module that has another name in the place of the one that is being imported."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
         # What is in sys.modules behind this counts, not the module that was made for it (the import system, 5.4).
-        sys.modules[module.__name__] = importlib.import_module(self._target)
+        sys.modules[module.__name__] = load(self._name)
 
 
 class _Distribution(importlib.metadata.Distribution):
@@ -116,8 +163,11 @@ class _Finder(importlib.metadata.DistributionFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname in _MODULES:
-            return importlib.machinery.ModuleSpec(fullname, _AliasLoader(_MODULES[fullname]))
+        # ``from grpc.aio import _call`` asks for pygrpc.aio._call, because that is what grpc.aio is.
+        private = fullname.startswith("pygrpc.") and fullname.rpartition(".")[2].startswith("_")
+        name = fullname.removeprefix("py") if private else fullname
+        if _MODULES.get(name, fullname) != fullname:
+            return importlib.machinery.ModuleSpec(fullname, _AliasLoader(name))
         if fullname.startswith("grpc."):
             # Without this, Python would look for a file of that name in the folder of pygrpc.
             text = f"No module named {fullname!r}: pygrpc stands in for grpc, and has its public modules only"
@@ -132,3 +182,4 @@ class _Finder(importlib.metadata.DistributionFinder):
 
 
 _FINDER = _Finder()
+_NULL_HANDLER = logging.NullHandler()

@@ -262,7 +262,12 @@ def dynamic_ssl_server_credentials(
             for no change. If it raises, or what it returns can't be used, that is logged and nothing changes. It holds
             up the handshake, and in an asyncio server the loop, so it should not take long.
         require_client_authentication: Whether clients must authenticate themselves (mTLS).
+
+    Raises:
+        TypeError: The configuration is none, or the fetcher can't be called.
     """
+    if not callable(certificate_configuration_fetcher):
+        raise TypeError(f"the certificate fetcher must be callable, not {certificate_configuration_fetcher!r}")
     initial = _checked(initial_certificate_configuration, ServerCertificateConfiguration)
     tls = ServerTls(
         initial._certificate_configuration, bool(require_client_authentication), certificate_configuration_fetcher

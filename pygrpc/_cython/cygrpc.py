@@ -1,9 +1,15 @@
-"""What stands for ``grpc._cython.cygrpc``: the few functions of it that packages beside grpcio call.
+"""What stands for ``grpc._cython.cygrpc``: the few names in it that programs and other packages use.
 
-It is not grpcio's core under another name; whatever else programs look for in there is not here.
+It is not grpcio's core under another name; whatever else is in there is not here.
 """
 
 from typing import Any
+
+from pygrpc.aio.base_call import EOF as EOF
+from pygrpc.aio.errors import AbortError as AbortError
+from pygrpc.aio.errors import BaseError as BaseError
+from pygrpc.aio.errors import InternalError as InternalError
+from pygrpc.aio.errors import UsageError as UsageError
 
 
 def dump_xds_configs() -> bytes:

@@ -5,6 +5,7 @@ A call is put together of a base, what its request side does and what its respon
 """
 
 import asyncio
+import contextlib
 import logging
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
@@ -425,7 +426,9 @@ class _StreamResponse(_Call):
         core = getattr(self, "_core", None)
         if core is not None and not core.ended and not self._loop.is_closed():
             core._listener = _Silent()
-            core.cancel(_COLLECTED)
+            # The garbage may be collected in any thread.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(core.cancel, _COLLECTED)
 
     def _choose_style(self, iterating: bool) -> None:
         if self._iterating is None:

@@ -64,6 +64,16 @@ async def test_a_stream_call_that_is_dropped_is_cancelled_at_the_server(arity: s
         await stuck.ended.wait()
 
 
+async def test_a_stream_call_may_be_dropped_in_another_thread() -> None:
+    stuck = Stuck()
+    asyncio.get_running_loop().set_debug(True)  # In which asyncio refuses what is not safe from another thread.
+    async with connected(us=stuck.us) as channel:
+        calls = [method(channel, "us")(b"x")]
+        await stuck.started.wait()
+        await asyncio.to_thread(calls.clear)
+        await stuck.ended.wait()
+
+
 async def test_an_iteration_that_is_dropped_is_cancelled_at_the_server() -> None:
     stuck = Stuck()
     async with connected(us=stuck.us) as channel:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def listening() -> tuple[socket.socket, int]:
     taken.bind(("127.0.0.1", 0))
     taken.listen()
     return taken, taken.getsockname()[1]
+
+
+def has_ipv6() -> bool:
+    """Whether there is a loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 # Servers.
@@ -67,6 +78,8 @@ async def test_an_address_that_cannot_be_used_says_why(address: str, reason: str
     ("address", "host"), [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]"), ("[::]:0", "127.0.0.1")]
 )
 async def test_addresses_that_serve(address: str, host: str) -> None:
+    if address.startswith("[") and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
     server = make_server()
     port = server.add_insecure_port(address)
     await server.start()
@@ -131,6 +144,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
 async def test_an_abstract_socket_serves() -> None:
     address = f"unix-abstract:pygrpc-test-{os.getpid()}"
     server = make_server()

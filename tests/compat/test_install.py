@@ -1,0 +1,244 @@
+"""pygrpc.install(): what ``import grpc`` gives. Each test has a process of its own, because imports stay."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pygrpc import compat
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(program: str) -> str:
+    """Runs a program in a process of its own; returns what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("name", compat._MODULES)
+def test_a_module_of_grpc_is_one_of_ours(name: str) -> None:
+    if name in ("grpc.health", "grpc.reflection", "grpc.tools"):
+        pytest.importorskip(name.replace(".", "_"))
+    program = f"""
+import pygrpc
+pygrpc.install()
+import {name}
+import sys
+module = sys.modules[{name!r}]
+assert "site-packages/grpc/" not in (getattr(module, "__file__", None) or "").replace("\\\\", "/"), module
+assert not any("site-packages/grpc/" in (getattr(each, "__file__", None) or "") for each in sys.modules.values())
+print(module.__name__)
+"""
+    target = compat._MODULES[name]
+    assert run(program) == (target if isinstance(target, str) else name)
+
+
+def test_names_are_the_same_objects() -> None:
+    run("""
+import pygrpc
+pygrpc.install()
+pygrpc.install()
+import grpc
+import grpc.aio
+from grpc import aio, experimental
+from grpc.experimental import aio as old_aio, gevent, session_cache
+from grpc.aio._call import AioRpcError
+from grpc.aio import _base_call
+from grpc._channel import _InactiveRpcError
+assert grpc is pygrpc
+assert aio is old_aio is grpc.aio is pygrpc.aio
+assert experimental is pygrpc.experimental
+assert AioRpcError is pygrpc.aio.AioRpcError
+assert _base_call.UnaryUnaryCall is pygrpc.aio.UnaryUnaryCall
+assert grpc._channel._InactiveRpcError is _InactiveRpcError
+assert issubclass(_InactiveRpcError, grpc.RpcError)
+assert grpc._cython.cygrpc.UsageError is grpc.aio.UsageError
+assert grpc._common.fully_qualified_method("s", "m") == "/s/m"
+gevent.init_gevent()
+""")
+
+
+def test_generated_code_and_packages_of_others() -> None:
+    for package in ("grpc_health", "grpc_reflection", "grpc_status"):
+        pytest.importorskip(package)
+    run("""
+import pygrpc
+pygrpc.install()
+from concurrent import futures
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
+from google.rpc import status_pb2
+
+server = grpc.server(futures.ThreadPoolExecutor(4))
+servicer = health.HealthServicer()
+servicer.set("name", health_pb2.HealthCheckResponse.SERVING)
+health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+reflection.enable_server_reflection([health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+
+def refuse(request, context):
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=5, message="nothing here")))
+
+handler = grpc.unary_unary_rpc_method_handler(refuse)
+server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("s", {"m": handler})])
+port = server.add_insecure_port("localhost:0")
+server.start()
+with grpc.insecure_channel(f"localhost:{port}") as channel:
+    stub = health_pb2_grpc.HealthStub(channel)
+    request = health_pb2.HealthCheckRequest(service="name")
+    assert stub.Check(request, timeout=20).status == health_pb2.HealthCheckResponse.SERVING
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert sorted(database.get_services()) == sorted([health.SERVICE_NAME, reflection.SERVICE_NAME])
+    try:
+        channel.unary_unary("/s/m")(b"", timeout=20)
+    except grpc.RpcError as error:
+        assert rpc_status.from_call(error).message == "nothing here"
+server.stop(None).wait(20)
+""")
+
+
+def test_the_version_of_grpcio_is_new_enough() -> None:
+    program = """
+import pygrpc
+pygrpc.install()
+import importlib.metadata
+import grpc
+print(importlib.metadata.version("grpcio"), grpc.__version__)
+try:
+    importlib.metadata.distribution("grpcio").locate_file("x")
+except FileNotFoundError:
+    pass
+assert importlib.metadata.distribution("grpcio").read_text("RECORD") is None
+assert importlib.metadata.version("h2") != grpc.__version__
+"""
+    assert run(program) == "1.99.0 1.99.0"
+
+
+def test_too_late() -> None:
+    program = """
+import grpc
+import pygrpc
+try:
+    pygrpc.install()
+except RuntimeError as error:
+    print(error)
+"""
+    text = run(program)
+    assert text.startswith("pygrpc.install() came too late: grpc was imported before, from ")
+    assert "Call it before anything that imports grpc" in text
+
+
+def test_what_is_not_there_is_not_taken_from_elsewhere() -> None:
+    program = """
+import pygrpc
+pygrpc.install()
+for name in ("grpc.status", "grpc.beta", "grpc._plugin_wrapping"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        assert error.name == name
+        print(error)
+try:
+    pygrpc._nothing
+except AttributeError as error:
+    print(error)
+"""
+    lines = run(program).splitlines()
+    assert lines[0] == "No module named 'grpc.status': pygrpc stands in for grpc, and has its public modules only"
+    assert len(lines) == 4
+    assert lines[3] == "module 'pygrpc' has no attribute '_nothing'"
+
+
+def test_uninstall() -> None:
+    run("""
+import pygrpc
+pygrpc.uninstall()
+pygrpc.install()
+import grpc
+assert grpc is pygrpc
+pygrpc.uninstall()
+import grpc
+assert grpc is not pygrpc
+try:
+    pygrpc.install()
+except RuntimeError:
+    pass
+else:
+    raise AssertionError
+""")
+
+
+def test_substituted_for_a_while() -> None:
+    run("""
+import grpc
+import pygrpc
+from pygrpc import compat
+with compat.substituted():
+    import grpc as ours
+    assert ours is pygrpc
+    with compat.substituted():
+        import grpc.aio
+    import grpc as still_ours
+    assert still_ours is pygrpc
+import grpc as theirs
+assert theirs is not pygrpc
+""")
+
+
+def test_loggers() -> None:
+    run("""
+import logging
+import pygrpc
+records = []
+class Handler(logging.Handler):
+    def emit(self, record):
+        records.append(record)
+logging.getLogger("grpc").addHandler(Handler())
+logging.getLogger("pygrpc").warning("before")
+pygrpc.install()
+logging.getLogger("pygrpc").warning("installed")
+pygrpc.uninstall()
+logging.getLogger("pygrpc").warning("behind")
+assert [record.message if hasattr(record, "message") else record.getMessage() for record in records] == ["installed"]
+""")
+
+
+def test_what_stands_for_the_core() -> None:
+    cygrpc = compat.load("grpc._cython.cygrpc")
+    assert cygrpc.dump_xds_configs() == b""
+    with pytest.raises(NotImplementedError, match="channelz"):
+        cygrpc.channelz_get_top_channels(0)
+
+
+def test_what_stands_for_common() -> None:
+    common = compat.load("grpc._common")
+    assert common.encode("é") == common.encode("é".encode()) == b"\xc3\xa9"
+    assert common.decode(b"\xc3\xa9\xff") == "é\N{REPLACEMENT CHARACTER}"
+    assert common.decode("é") == "é"
+
+
+def test_the_logging_pool(caplog: pytest.LogCaptureFixture) -> None:
+    pool = compat.load("grpc.framework.foundation.logging_pool").pool(1)
+
+    def raises() -> None:
+        raise ValueError("a mistake")
+
+    with pool:
+        assert pool.submit(int, "1").result(20) == 1
+        assert list(pool.map(int, ["1", "2"])) == [1, 2]
+        assert isinstance(pool.submit(raises).exception(20), ValueError)
+    assert "a mistake" in caplog.text
