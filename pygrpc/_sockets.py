@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -150,6 +151,9 @@ def _listen(listener: socket.socket, name: Any) -> None:
 
 def _is_dead_socket(path: str) -> bool:
     """Whether a file is a Unix socket that nobody listens on any more."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        # To connect to a file of another kind is refused as well, and that file is not ours.
+        return False
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         probe.connect(path)

@@ -60,7 +60,7 @@ def core_rules(module: str, name: str) -> list[str]:
     problems = []
     if name.partition(".")[0] in IO_MODULES | CLOCKS:
         problems.append(f"{module} imports {name}: the core does no I/O and is told the time.")
-    allowed = is_in(name, "pygrpc.core") or is_vocabulary(name) and name not in SHARED_BY_SHELLS
+    allowed = is_in(name, "pygrpc.core") or (is_vocabulary(name) and name not in SHARED_BY_SHELLS)
     if is_in(name, "pygrpc") and not allowed:
         problems.append(f"{module} imports {name}: the core imports the core and the shared vocabulary only.")
     return problems

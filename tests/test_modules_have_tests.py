@@ -37,7 +37,7 @@ def is_tested(module: str, imported: set[str]) -> bool:
     package, _, name = module.rpartition(".")
     if module in imported or module in ABSTRACT or (name.startswith("_") and package in imported):
         return True
-    return any(module.startswith(f"{each}.") and imported & {each, "pygrpc"} for each in BY_BEHAVIOUR)
+    return any(f"{module}.".startswith(f"{each}.") and imported & {each, "pygrpc"} for each in BY_BEHAVIOUR)
 
 
 @pytest.mark.parametrize(

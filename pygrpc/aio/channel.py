@@ -35,7 +35,6 @@ from pygrpc.core.targets import Address, parse_target
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
-
 #: Seconds that a closing channel waits for what is queued to be written.
 _GOODBYE = 0.5
 
@@ -44,23 +43,28 @@ class ClientTransport(Transport[ClientConnection]):
     """A connection to the server, which tells its channel when it is ready and when it drains."""
 
     def __init__(self, channel: "Channel", loop: asyncio.AbstractEventLoop) -> None:
+        """Makes the protocol of a connection that is still to be made."""
         super().__init__(loop, channel._on_lost)
         self._channel = channel
         self.ready: asyncio.Future[None] = loop.create_future()
 
     def make_core(self) -> ClientConnection:
+        """Makes the core of the connection."""
         self._channel._transports.add(self)
         return ClientConnection(self, self._channel.http2_settings, self._loop.time())
 
     def on_ready(self) -> None:
+        """The server's SETTINGS arrived."""
         self._channel.security.remember(self.ssl_object)
         if not self.ready.done():
             self.ready.set_result(None)
 
     def on_draining(self, unsent: list[ClientCall]) -> None:
+        """The connection takes no more calls."""
         self._channel._on_draining(self, unsent)
 
     def flush(self) -> None:
+        """Writes what is queued."""
         super().flush()
         self._channel._after_flush()
 

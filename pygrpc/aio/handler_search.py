@@ -44,6 +44,7 @@ class HandlerSearch:
         self._serve = serve
         self._on_finished = on_finished
         self.task: asyncio.Task[None] | None = None
+        self._complete = asyncio.Event()
 
     def begin(self, loop: asyncio.AbstractEventLoop, details: HandlerCallDetails) -> None:
         """Starts the task."""
@@ -56,7 +57,9 @@ class HandlerSearch:
     # What the core reports.
 
     def on_requests(self) -> None:
-        """Requests wait until there is a handler."""
+        """Requests wait until there is a handler; only a single request is waited for here, until it is complete."""
+        if self._call.remote_ended:
+            self._complete.set()
 
     def on_writable(self) -> None:
         """Nothing is written yet."""
@@ -73,10 +76,13 @@ class HandlerSearch:
 
     async def _run(self, details: HandlerCallDetails) -> None:
         handler = None
+        ready = False
         try:
             handler = await self._search(details, 0)
             if handler is None:
                 self._call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
+            else:
+                ready = await self._wait_for_request(handler)
         except asyncio.CancelledError:
             self._call.cancel(Status(StatusCode.CANCELLED, "the interceptor was cancelled"))
         except Exception as error:
@@ -84,7 +90,7 @@ class HandlerSearch:
             self._call.finish(Status(StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}"), [])
         finally:
             self._on_finished(self)
-        if handler is not None and not self._call.ended and self._has_request(handler):
+        if handler is not None and ready and not self._call.ended:
             # What cancels the handler is its own affair from here on.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serve(handler)
@@ -98,11 +104,20 @@ class HandlerSearch:
 
         return await self._interceptors[index].intercept_service(continuation, details)  # type: ignore[arg-type]
 
-    def _has_request(self, handler: RpcMethodHandler) -> bool:
-        """Checks what the core could not check before it knew the method; see ServerCall.request_streaming."""
+    async def _wait_for_request(self, handler: RpcMethodHandler) -> bool:
+        """Waits until the handler can start: at once for a stream of requests, else behind the request.
+
+        Returns:
+            Whether there is something to handle.
+        """
         self._call.request_streaming = handler.request_streaming
-        if handler.request_streaming or not self._call.requests_ended:
+        if handler.request_streaming:
             return True
+        if not self._call.remote_ended:
+            await self._complete.wait()
+        if self._call.has_message:
+            return True
+        # What the core could not check before it knew the method; see ServerCall.request_streaming.
         details = "the client ended its requests without the message that it should have sent"
         self._call.finish(Status(StatusCode.UNIMPLEMENTED, details), [])
         return False

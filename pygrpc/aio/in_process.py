@@ -16,8 +16,8 @@ _PEER = "in-process"
 class MemoryTransport(asyncio.Transport):
     """One end of a pipe between two protocols of one loop.
 
-    It keeps the order of a socket, and its back-pressure: what the other end's protocol has not been given yet counts as
-    this end's write buffer.
+    It keeps the order of a socket, and its back-pressure: what the other end's protocol has not been given yet counts
+    as this end's write buffer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:

@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
-import socket
-import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from pygrpc._auth_context import AuthContext
+from pygrpc._sockets import BACKLOG, Binding, bind
 from pygrpc._tls import ServerSecurity
 from pygrpc.aio import base
 from pygrpc.aio.errors import UsageError
@@ -26,14 +24,12 @@ from pygrpc.core.metadata import RawMetadata
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
-from pygrpc.core.targets import Address, parse_listen_address
 from pygrpc.credentials import insecure_server_credentials
 from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
-_BACKLOG = 4096
 #: Turns of the loop between the acceptance of a connection and connection_made.
 _ACCEPT_TURNS = 3
 #: Seconds that clients have to answer the goodbye when no grace is given.
@@ -108,10 +104,8 @@ class Server(base.Server):
             max_concurrent_streams=options.max_concurrent_streams,
         )
         self._maximum_calls = maximum_concurrent_rpcs
-        self._sockets: list[socket.socket] = []
-        #: How connections of each socket are secured.
-        self._security: dict[socket.socket, ServerSecurity] = {}
-        self._unix_paths: list[str] = []
+        #: What is bound, and how its connections are secured.
+        self._bindings: list[tuple[Binding, ServerSecurity]] = []
         self._transports: set[_ServerTransport] = set()
         self._contexts: set[ServicerContext] = set()
         self._listeners: list[asyncio.Server] = []
@@ -147,73 +141,9 @@ class Server(base.Server):
     def _add_port(self, address: str, security: ServerSecurity) -> int:
         if self._loop is not None:
             raise UsageError("add ports before the server is started")
-        try:
-            parsed = parse_listen_address(address)
-            bound = list(self._bind(parsed))
-        except (OSError, ValueError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            raise RuntimeError(f"Failed to bind to address {address}: {reason}") from error
-        self._sockets += bound
-        self._security.update(dict.fromkeys(bound, security))
-        return 1 if parsed.path else int(bound[0].getsockname()[1])
-
-    def _bind(self, address: Address) -> Iterator[socket.socket]:
-        if address.path:
-            yield self._bind_unix(address.path)
-            return
-        port = address.port
-        found = (
-            socket.getaddrinfo(
-                address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-            )
-            if address.host not in ("::", "0.0.0.0")
-            else [_any_address(address.host, port)]
-        )
-        bound: list[socket.socket] = []
-        try:
-            for family, _, _, _, name in dict.fromkeys(found):
-                bound.append(self._bind_tcp(socket.AddressFamily(family), (name[0], port, *name[2:])))
-                # All addresses of a name get the same port.
-                port = bound[0].getsockname()[1]
-        except OSError:
-            for each in bound:
-                each.close()
-            raise
-        yield from bound
-
-    def _bind_tcp(self, family: socket.AddressFamily, name: tuple[Any, ...]) -> socket.socket:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._options.so_reuseport and hasattr(socket, "SO_REUSEPORT"):
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                # "[::]" also means IPv4, as in grpcio.
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind(name)
-            listener.listen(_BACKLOG)
-            listener.setblocking(False)
-        except OSError:
-            listener.close()
-            raise
-        return listener
-
-    def _bind_unix(self, path: str) -> socket.socket:
-        if path[0] != "\0":
-            with contextlib.suppress(FileNotFoundError):
-                if _is_dead_socket(path):
-                    os.unlink(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(path)
-            listener.listen(_BACKLOG)
-            listener.setblocking(False)
-        except OSError:
-            listener.close()
-            raise
-        if path[0] != "\0":
-            self._unix_paths.append(path)
-        return listener
+        binding = bind(address, self._options.so_reuseport)
+        self._bindings.append((binding, security))
+        return binding.port
 
     async def start(self) -> None:  # noqa: D102
         if self._stopping is not None or self._terminated.is_set():
@@ -223,14 +153,14 @@ class Server(base.Server):
         loop = self._loop = asyncio.get_running_loop()
         self._runner = HandlerRunner(loop, self._executor)
         self._deadlines = DeadlineTimer(loop, ServerCall.expire)
-        for listener in self._sockets:
-            security = self._security[listener]
+        for binding, security in self._bindings:
             context = security.context()
             tls: dict[str, Any] = {}
             if context is not None:
                 tls = {"ssl": context, "ssl_handshake_timeout": self._options.handshake_timeout}
             factory = functools.partial(_ServerTransport, self, loop, security)
-            self._listeners.append(await loop.create_server(factory, sock=listener, backlog=_BACKLOG, **tls))
+            for listener in binding.sockets:
+                self._listeners.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG, **tls))
 
     def accept_in_process(self) -> asyncio.Protocol:
         """Makes the server's end of a connection that needs no socket.
@@ -381,9 +311,9 @@ class Server(base.Server):
 
     async def _stop_listening(self) -> None:
         assert self._loop is not None
-        for bound in self._sockets:
-            # A Server of asyncio that is closed loses the sockets that it has just accepted, so it first stops to accept
-            # and gets the time to tell us of them. Loops that can't do that have no such gap.
+        for bound in (listener for binding, _ in self._bindings for listener in binding.sockets):
+            # A Server of asyncio that is closed loses the sockets that it has just accepted, so it first stops to
+            # accept and gets the time to tell us of them. Loops that can't do that have no such gap.
             with contextlib.suppress(NotImplementedError, RuntimeError):
                 self._loop.remove_reader(bound.fileno())
         for _ in range(_ACCEPT_TURNS):
@@ -398,11 +328,8 @@ class Server(base.Server):
                 await asyncio.wait_for(self._empty.wait(), timeout)
 
     def _close_sockets(self) -> None:
-        for listener in self._sockets:
-            listener.close()
-        for path in self._unix_paths:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        for binding, _ in self._bindings:
+            binding.close()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: D102
         try:
@@ -414,8 +341,8 @@ class Server(base.Server):
     def __del__(self) -> None:
         """Closes what was bound but never started."""
         if getattr(self, "_loop", None) is None:
-            for listener in getattr(self, "_sockets", ()):
-                listener.close()
+            for binding, _ in getattr(self, "_bindings", ()):
+                binding.close()
 
 
 def _checked_interceptors(interceptors: Sequence[Any] | None) -> tuple[ServerInterceptor, ...]:
@@ -423,25 +350,3 @@ def _checked_interceptors(interceptors: Sequence[Any] | None) -> tuple[ServerInt
     if invalid:
         raise ValueError(f"Interceptor must be ServerInterceptor, the following are invalid: {invalid}")
     return tuple(interceptors or ())
-
-
-def _any_address(host: str, port: int) -> tuple[Any, ...]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return (family, socket.SOCK_STREAM, 0, "", (host, port, 0, 0) if family == socket.AF_INET6 else (host, port))
-
-
-def _is_dead_socket(path: str) -> bool:
-    """Whether a file is a Unix socket that nobody listens on any more."""
-    if not stat.S_ISSOCK(os.stat(path).st_mode):
-        # To connect to a file of another kind is refused as well, and that file is not ours.
-        return False
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.connect(path)
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    finally:
-        probe.close()
-    return False

@@ -1,7 +1,7 @@
 """The threaded shell: channels and servers of the sync API.
 
-``pygrpc`` has the functions that make them. A channel has no thread that reads for it: see ``driver``. A server has one,
-whatever the number of its connections: see ``io_thread``.
+``pygrpc`` has the functions that make them. A channel has no thread that reads for it: see ``driver``. A server has
+one, whatever the number of its connections: see ``io_thread``.
 """
 
 from collections.abc import Sequence

@@ -37,7 +37,7 @@ from pygrpc.sync.multicallable import (
 from pygrpc.sync.observers import Observer, Observers
 
 #: Seconds without a look at the connection after which a new call looks before it uses it.
-_STALE = 0.01
+_STALE = 0.001
 _CLOSED = Status(StatusCode.CANCELLED, "Channel closed!")
 _FORKED = Status(StatusCode.CANCELLED, "Call cancelled in fork child")
 

@@ -205,9 +205,11 @@ class Driver:
                 self._settle()
                 if ready():
                     return True
-                if until is not None and time.monotonic() >= until:
+                may_lead = self._leader is None or self._leader is _WATCHER
+                # What has come by then counts, so whoever may read does so once even when the time is up.
+                if until is not None and not may_lead and time.monotonic() >= until:
                     return False
-                if not leads and (self._leader is None or self._leader is _WATCHER):
+                if may_lead:
                     self._leader = _WAITER
                     leads = True
                 if leads:

@@ -94,7 +94,7 @@ class WakeUp:
     def set(self) -> None:
         """Wakes whoever polls; safe from any thread and from a signal handler."""
         # One that is full wakes as well as one more would, and one that is closed has nobody to wake.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if self._pair is None:
                 os.eventfd_write(self._fd, 1)
             else:

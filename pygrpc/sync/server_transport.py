@@ -34,7 +34,7 @@ class TransportOwner(Protocol):
 
 
 class ServerTransport(Transport[ServerConnection]):
-    """A connection from a client; ``with transport:`` takes its lock, and writes at the end what the core has queued."""
+    """A connection from a client; ``with transport:`` takes its lock, and at the end writes what the core queued."""
 
     def __init__(self, owner: TransportOwner, sock: socket.socket, security: ServerSecurity) -> None:
         """Takes over a connection that has been accepted; in the I/O thread.

@@ -108,12 +108,17 @@ class ServicerContext(interfaces.ServicerContext):
         if self._condition is not None:
             self._condition.notify_all()
 
-    def _wait(self) -> None:
-        """Waits for the next thing that happens; requires the lock, which is free meanwhile."""
-        self._transport.flush()
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        """Waits until something is so; requires the lock, which is free meanwhile."""
         if self._condition is None:
             self._condition = threading.Condition(self._transport.lock)
-        self._condition.wait()
+        while True:
+            # Before the look and not behind it: writing may be what makes it so.
+            if self._transport.dirty:
+                self._transport.flush()
+            if ready():
+                return
+            self._condition.wait()
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -134,18 +139,21 @@ class ServicerContext(interfaces.ServicerContext):
         """
         core = self._core
         with self._transport:
-            while True:
-                if core.has_message:
-                    raw = core.read_message()
-                    if raw is not None:
-                        return raw
-                if self._cancelled:
-                    error = RpcError("the call has ended; see context.is_active")
-                    self.expected_errors.append(error)
-                    raise error
-                if core.ended or core.requests_ended:
-                    return None
-                self._wait()
+            if not core.has_message:
+                self._wait(self._can_read)
+            raw = core.read_message()
+            if raw is None and self._cancelled:
+                raise self._gone()
+            return raw
+
+    def _can_read(self) -> bool:
+        return self._core.has_message or self._core.requests_ended or self._core.ended
+
+    def _gone(self) -> RpcError:
+        """The error for a handler that goes on with a call that has ended without it."""
+        error = RpcError("the call has ended; see context.is_active")
+        self.expected_errors.append(error)
+        return error
 
     def send(self, payload: bytes) -> bool:
         """Sends a response, and waits while flow control holds it up; returns False if the call is over."""
@@ -154,9 +162,12 @@ class ServicerContext(interfaces.ServicerContext):
         with self._transport:
             if not core.send_message(payload, compress):
                 return False
-            while core.backlogged and not core.ended:
-                self._wait()
+            if core.backlogged:
+                self._wait(self._has_room)
         return not core.ended
+
+    def _has_room(self) -> bool:
+        return not self._core.backlogged or self._core.ended
 
     def send_initial_metadata(self, initial_metadata: MetadataType) -> None:  # noqa: D102
         try:
@@ -166,9 +177,7 @@ class ServicerContext(interfaces.ServicerContext):
             raise
         with self._transport:
             if self._cancelled:
-                error_ = RpcError("the call has ended; see context.is_active")
-                self.expected_errors.append(error_)
-                raise error_
+                raise self._gone()
             if self._core.state is not ServerState.OPEN:
                 raise ValueError("Initial metadata no longer allowed!")
             self._core.send_headers(headers)

@@ -93,6 +93,9 @@ class Transport(Generic[C]):
                 self.lost("the peer closed the connection")
                 return
             self._receive_data(data, now)
+            if self.core.closing:
+                # What has made it so may have queued nothing.
+                self.on_output()
             reads += 1
             if self.closed or ((len(data) < _READ_SIZE or reads == _READS) and not self._pending()):
                 return

@@ -333,8 +333,18 @@ def test_a_response_that_depends_on_itself() -> None:
         ("stream_reset", 1, ErrorCode.PROTOCOL_ERROR, False)
     ]
     assert end.feed(wire.headers(1, end.block(RESPONSE), depends_on=1)) == []
-    assert resets(end.frames()) == [(1, ErrorCode.PROTOCOL_ERROR)] * 2
+    assert resets(end.frames()) == [(1, ErrorCode.PROTOCOL_ERROR)]
     assert failure(end.feed(wire.headers(3, end.block(RESPONSE), depends_on=3))) == ErrorCode.PROTOCOL_ERROR
+
+
+def test_a_stream_that_is_closed_cannot_depend_on_itself() -> None:
+    end = End()
+    end.request(1, end=True)
+    end.request(3)
+    end.feed(wire.rst_stream(3))
+    frames = [wire.headers(stream_id, end.block(REQUEST), depends_on=stream_id) for stream_id in (1, 3)]
+    assert end.feed(*frames) == [("stream_reset", 1, ErrorCode.STREAM_CLOSED, False)]
+    assert resets(end.frames()) == [(1, ErrorCode.STREAM_CLOSED), (3, ErrorCode.STREAM_CLOSED)]
 
 
 def test_headers_without_room_for_their_priority() -> None:
@@ -345,6 +355,27 @@ def test_headers_without_room_for_their_priority() -> None:
 
 
 # 6.1, 6.2: padding.
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"", ErrorCode.FRAME_SIZE_ERROR),
+        (b"\x00\0\0\0\3", ErrorCode.FRAME_SIZE_ERROR),
+        (b"\x01\0\0\0\3\0", ErrorCode.PROTOCOL_ERROR),
+        (b"\x03\0\0\0\3\0\x82\0", ErrorCode.PROTOCOL_ERROR),
+        (b"\xff\0\0\0\3\0\x82\0", ErrorCode.PROTOCOL_ERROR),
+    ],
+)
+def test_padding_that_reaches_into_the_priority(payload: bytes, code: ErrorCode) -> None:
+    flags = wire.PADDED | wire.HAS_PRIORITY | wire.END_HEADERS
+    assert failure(End().feed(wire.frame(wire.HEADERS, flags, 1, payload))) == code
+
+
+def test_padding_may_fill_the_frame() -> None:
+    end = End()
+    begun = wire.headers(1, b"", complete=False, padding=9, depends_on=3)
+    assert end.feed(begun, wire.continuation(1, end.block(REQUEST))) == [("headers_received", 1, REQUEST, False)]
 
 
 @pytest.mark.parametrize("kind", [wire.DATA, wire.HEADERS])

@@ -246,7 +246,11 @@ async def test_a_call_without_its_request() -> None:
 
 async def test_a_search_that_nobody_asked_for() -> None:
     """What the core may tell a call at any time has no effect on a search that has not begun."""
-    search = handler_search.HandlerSearch(None, (), None, None, None)  # type: ignore[arg-type]
+
+    class Call:
+        remote_ended = False
+
+    search = handler_search.HandlerSearch(Call(), (), None, None, None)  # type: ignore[arg-type]
     search.on_requests()
     search.on_writable()
     search.on_cancelled()

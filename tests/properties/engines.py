@@ -168,6 +168,8 @@ class Owner:
     def __post_init__(self) -> None:
         self.engine = self.make(self, SETTINGS, self.client_side)
         self.reader = wire.Reader(preface=self.client_side)
+        # A peer may allow a large table, and hpack uses it.
+        self.reader.decoder.max_allowed_table_size = 2**32
         self.sent: list[wire.Read] = []
         self.failed = False
         self._reactions: Iterator[Act | None] = iter(self.reactions)

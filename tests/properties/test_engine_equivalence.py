@@ -91,7 +91,8 @@ def is_content_length_without_data(difference: Difference) -> bool:
 
 
 def is_stream_of_the_server(difference: Difference) -> bool:
-    return difference.h2[:1] == ("headers_received",) and failed(difference.ours, ErrorCode.PROTOCOL_ERROR)
+    even = difference.kind == wire.HEADERS and difference.frame[8] % 2 == 0
+    return even and difference.h2[:1] == ("headers_received",) and failed(difference.ours, ErrorCode.PROTOCOL_ERROR)
 
 
 def is_information_as_request(difference: Difference) -> bool:
@@ -99,8 +100,19 @@ def is_information_as_request(difference: Difference) -> bool:
 
 
 def is_two_errors_at_once(difference: Difference) -> bool:
-    both = (ErrorCode.FRAME_SIZE_ERROR, ErrorCode.PROTOCOL_ERROR, ErrorCode.COMPRESSION_ERROR)
+    both = [ErrorCode.FRAME_SIZE_ERROR, ErrorCode.PROTOCOL_ERROR, ErrorCode.COMPRESSION_ERROR]
+    if difference.kind == wire.SETTINGS:
+        both.append(ErrorCode.FLOW_CONTROL_ERROR)
     return failed(difference.h2, *both) and failed(difference.ours, *both)
+
+
+def is_information_on_half_closed(difference: Difference) -> bool:
+    closed = ("stream_reset", ErrorCode.STREAM_CLOSED, False)
+    return (
+        difference.kind == wire.HEADERS
+        and failed(difference.h2, ErrorCode.PROTOCOL_ERROR)
+        and difference.ours == closed
+    )
 
 
 def is_push(difference: Difference) -> bool:
@@ -122,16 +134,28 @@ def is_repeated_setting(difference: Difference) -> bool:
 
 
 def is_reserved_bit(difference: Difference) -> bool:
-    received = difference.h2[:1] == difference.ours[:1] == ("goaway_received",)
-    return received and difference.h2[1] == difference.ours[1] | 1 << 31
+    if difference.kind not in (wire.GOAWAY, wire.WINDOW_UPDATE) or not difference.frame[9] & 0x80:
+        return False
+    # The increment is beyond what a window can hold, or the last stream is.
+    return failed(difference.h2, ErrorCode.PROTOCOL_ERROR) or difference.h2[:1] == ("goaway_received",)
+
+
+def room_behind_padding(frame: bytes) -> int | None:
+    """What the padding and the priority of a HEADERS frame leave for the fragment, or None if there is no padding."""
+    length, kind, flags = int.from_bytes(frame[:3], "big"), frame[3], frame[4]
+    if kind != wire.HEADERS or not flags & wire.PADDED or not length or not frame[9]:
+        return None
+    return length - 1 - frame[9] - (5 if flags & wire.HAS_PRIORITY else 0)
 
 
 def is_padding_alone(difference: Difference) -> bool:
-    if difference.kind != wire.HEADERS or not failed(difference.h2, ErrorCode.PROTOCOL_ERROR):
-        return False
-    length, flags = int.from_bytes(difference.frame[:3], "big"), difference.frame[4]
-    fields = 5 if flags & wire.HAS_PRIORITY else 0
-    return bool(flags & wire.PADDED) and 0 < difference.frame[9] == length - 1 - fields
+    alone = bool(difference.frame) and room_behind_padding(difference.frame) == 0
+    return alone and failed(difference.h2, ErrorCode.PROTOCOL_ERROR)
+
+
+def is_padding_in_priority(difference: Difference) -> bool:
+    room = room_behind_padding(difference.frame) if difference.frame else None
+    return room is not None and room < 0 and failed(difference.ours, ErrorCode.PROTOCOL_ERROR)
 
 
 def is_unknown_setting(difference: Difference) -> bool:
@@ -143,13 +167,15 @@ EXPLAINED = {
     "h2 checks content-length only where there is DATA": is_content_length_without_data,
     "h2 lets a server open streams without a promise": is_stream_of_the_server,
     "h2 takes a request with a 1xx status for information; the layer above resets it": is_information_as_request,
+    "h2 looks for a 1xx status first, and then at the state of the stream": is_information_on_half_closed,
     "a frame breaks two rules, and the engines check another one first": is_two_errors_at_once,
     "h2 reads a PUSH_PROMISE before it refuses it": is_push,
     "h2 looks at the stream of a CONTINUATION without a header block": is_continuation,
     "h2 waits for the end of a header block that is too large already": is_early_refusal,
     "h2 takes the last of several values of a setting, and doesn't check the others": is_repeated_setting,
-    "h2 reports the reserved bit of GOAWAY as part of the last stream (RFC 9113, section 6.8)": is_reserved_bit,
+    "h2 takes the reserved bit of GOAWAY and WINDOW_UPDATE for a part of the number": is_reserved_bit,
     "h2 wants no padding around a piece of a header block that is empty": is_padding_alone,
+    "h2 lets padding reach into the priority": is_padding_in_priority,
     "h2 checks a setting of RFC 8441, which we don't know": is_unknown_setting,
 }
 
@@ -269,8 +295,11 @@ ON_PURPOSE: list[tuple[str, bool, list[Step]]] = [
     ("h2 looks at the stream", False, [block(1), wire.rst_stream(1), wire.continuation(1, b"")]),
     ("h2 waits for the end", False, [block(1, (b"k", b"x" * 4000), finished=False)]),
     ("h2 takes the last", False, [wire.settings((wire.MAX_FRAME_SIZE, 0), (wire.MAX_FRAME_SIZE, 1 << 14))]),
-    ("h2 reports the reserved bit", False, [wire.goaway(1 << 31)]),
+    ("h2 takes the reserved bit", False, [wire.goaway(1 << 31)]),
+    ("h2 takes the reserved bit", True, [OPEN, wire.window_update(1, 1 << 31 | 5)]),
+    ("h2 looks for a 1xx status", False, [block(1, end=True), block(1, fields=[(b":status", b"100")])]),
     ("h2 wants no padding", False, [block(1, fields=[], padding=9, finished=False)]),
+    ("h2 lets padding reach", False, [wire.frame(wire.HEADERS, 0x2C, 1, b"\3" + bytes(3) + b"\3\0\x82")]),
     ("h2 checks a setting", False, [wire.settings((8, 2))]),
 ]
 

@@ -22,7 +22,7 @@ __all__ = [
 #: The environment variable that chooses the engine, and what it may say.
 ENGINE_VARIABLE = "PYGRPC_HTTP2_ENGINE"
 _ENGINES: dict[str, Callable[[Http2Events, Http2Settings, bool], Http2Engine]] = {"h2": H2Engine, "frame": FrameEngine}
-_DEFAULT_ENGINE = "h2"
+_DEFAULT_ENGINE = "frame"
 
 
 def create_engine(events: Http2Events, settings: Http2Settings, client_side: bool) -> Http2Engine:

@@ -10,7 +10,7 @@ streams, and this module the way from bytes to frames, the frames of the connect
 
 from collections.abc import Callable
 
-from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.http2.codes import MAX_STREAM_ID, ErrorCode
 from pygrpc.core.http2.engine import Http2Events, Http2Settings
 from pygrpc.core.http2.frames import (
     ACK,
@@ -120,7 +120,7 @@ class FrameEngine(StreamFrames):
                     ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes exceeds our limit of {largest}"
                 )
             # RFC 9113, section 4.1: the highest bit of the stream identifier is ignored.
-            stream_id &= 0x7FFFFFFF
+            stream_id &= MAX_STREAM_ID
             start = offset + FRAME_HEAD_SIZE
             offset = start + length
             if offset > end:
@@ -200,7 +200,7 @@ class FrameEngine(StreamFrames):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream (RFC 9113, section 6.8)")
         if len(payload) < 8:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is shorter than eight bytes")
-        last_stream_id = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
+        last_stream_id = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
         self._events.goaway_received(last_stream_id, int.from_bytes(payload[4:8], "big"), payload[8:])
 
     # Which frames may come.

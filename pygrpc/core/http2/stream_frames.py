@@ -4,7 +4,7 @@ What is wrong with the connection raises ``ConnectionBroken``; what is wrong wit
 9113 leaves the choice between the two, one stream is ended.
 """
 
-from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.http2.codes import MAX_STREAM_ID, ErrorCode
 from pygrpc.core.http2.engine import DEFAULT_WINDOW, Http2Events, Http2Settings
 from pygrpc.core.http2.frame_sender import FrameSender
 from pygrpc.core.http2.frames import (
@@ -48,8 +48,8 @@ class StreamFrames(FrameSender):
         self._block_flags = 0
         self._block: list[bytes] = []
         self._block_size = 0
-        #: Whether the stream of the header block depends on itself.
-        self._self_dependent = False
+        #: The last stream whose HEADERS made it depend on itself; it is open no more once they are handled.
+        self._self_dependent = 0
         #: No stream has more ``send_credit`` than this.
         self._largest_credit = 0
         #: DATA that nobody hears of, for which the connection has no credit yet, in bytes.
@@ -88,7 +88,7 @@ class StreamFrames(FrameSender):
         if block is None:
             block = self._decoder.decode(payload)
         stream = self._streams.get(stream_id)
-        if stream is not None or self._self_dependent:
+        if stream is not None:
             self._block_on_stream(stream_id, stream, block, flags & END_STREAM)
         elif stream_id <= self.last_peer_stream_id or self._client_side or not stream_id & 1:
             self._block_on_closed(stream_id)
@@ -97,14 +97,17 @@ class StreamFrames(FrameSender):
 
     def _unwrap_headers(self, flags: int, stream_id: int, payload: bytes) -> bytes:
         """Takes padding and priority off the fragment of a block (RFC 9113, section 6.2)."""
-        if flags & PADDED:
-            payload = without_padding(payload)
-        if flags & HAS_PRIORITY:
-            if len(payload) < 5:
-                raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is too short for its priority")
-            self._self_dependent = int.from_bytes(payload[:4], "big") & 0x7FFFFFFF == stream_id
-            payload = payload[5:]
-        return payload
+        start, padding = 0, 0
+        if flags & PADDED and payload:
+            start, padding = 1, payload[0]
+        fields_end = start + 5 if flags & HAS_PRIORITY else start
+        if len(payload) < fields_end or (flags & PADDED and not start):
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is too short for its padding or priority")
+        if padding > len(payload) - fields_end:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the padding of HEADERS is longer than the frame")
+        if flags & HAS_PRIORITY and int.from_bytes(payload[start : start + 4], "big") & MAX_STREAM_ID == stream_id:
+            self._self_dependent = stream_id
+        return payload[fields_end : len(payload) - padding]
 
     def _begin_block(self, flags: int, stream_id: int, fragment: bytes) -> None:
         if not stream_id:
@@ -146,7 +149,8 @@ class StreamFrames(FrameSender):
         stream.state = REMOTE_ENDED if end_stream else 0
         stream.send_credit = 0
         stream.receive_credit = 0
-        if block.unusual and not self._begin_content(stream, block, end_stream):
+        malformed = block.unusual and not self._begin_content(stream, block, end_stream)
+        if malformed or stream_id == self._self_dependent:
             self._queue_reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
         self._streams[stream_id] = stream
@@ -163,20 +167,16 @@ class StreamFrames(FrameSender):
         stream.remaining = length
         return length >= 0
 
-    def _block_on_stream(self, stream_id: int, stream: Stream | None, block: DecodedBlock, end_stream: int) -> None:
-        """Response headers or trailers, or a stream that depends on itself (RFC 7540, section 5.3.1)."""
-        if self._self_dependent:
-            self._self_dependent = False
-            if stream is None and not self._client_side and stream_id & 1:
-                self.last_peer_stream_id = max(stream_id, self.last_peer_stream_id)
-            self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} depends on itself")
-            return
-        assert stream is not None
+    def _block_on_stream(self, stream_id: int, stream: Stream, block: DecodedBlock, end_stream: int) -> None:
+        """Response headers or trailers."""
         state = stream.state
         if state & REMOTE_ENDED:
             self._stream_error(stream_id, ErrorCode.STREAM_CLOSED, "")
             return
-        if state & AWAITING_HEADERS:
+        if stream_id == self._self_dependent:
+            # RFC 7540, section 5.3.1; RFC 9113 has no use for priorities any more.
+            valid = False
+        elif state & AWAITING_HEADERS:
             if block.informational and not end_stream:
                 return
             state = stream.state = state & ~AWAITING_HEADERS
@@ -281,7 +281,7 @@ class StreamFrames(FrameSender):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0 (RFC 9113, section 6.3)")
         if len(payload) != 5:
             self._stream_error(stream_id, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY without its five bytes")
-        elif int.from_bytes(payload[:4], "big") & 0x7FFFFFFF == stream_id:
+        elif int.from_bytes(payload[:4], "big") & MAX_STREAM_ID == stream_id:
             self._stream_error(stream_id, ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} depends on itself")
 
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -294,7 +294,7 @@ class StreamFrames(FrameSender):
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         require_size("WINDOW_UPDATE", payload, 4)
-        increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
+        increment = int.from_bytes(payload, "big") & MAX_WINDOW
         if not stream_id:
             self._open_connection_window(increment)
             return
