@@ -204,7 +204,7 @@ class Status(abc.ABC):
 # Multi-callables.
 
 
-class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class UnaryUnaryMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with one request and one response."""
 
     @abc.abstractmethod
@@ -262,7 +262,7 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         raise NotImplementedError
 
 
-class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class UnaryStreamMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with one request and a stream of responses."""
 
     @abc.abstractmethod
@@ -292,7 +292,7 @@ class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         raise NotImplementedError
 
 
-class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class StreamUnaryMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with a stream of requests and one response."""
 
     @abc.abstractmethod
@@ -350,7 +350,7 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         raise NotImplementedError
 
 
-class StreamStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class StreamStreamMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with streams of requests and responses."""
 
     @abc.abstractmethod

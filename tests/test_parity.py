@@ -6,7 +6,7 @@ import enum
 import importlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -155,3 +155,21 @@ def test_aio_classes_are_related_as_in_grpcio() -> None:
         assert issubclass(aio.InterceptedUnaryUnaryCall, aio.UnaryUnaryCall)
         assert issubclass(root.ServicerContext, root.RpcContext)
         assert issubclass(root.Call, root.RpcContext)
+
+
+@pytest.mark.parametrize("package", ["pygrpc", "grpc"])
+def test_wrappers_of_calls_may_be_generic(package: str) -> None:
+    """google-api-core mixes classes in this way, which works with one order of bases only."""
+    aio = importlib.import_module(f"{package}.aio")
+    parameter = TypeVar("parameter")
+
+    class Wrapped(aio.Call):
+        pass
+
+    class Mixin(Generic[parameter], Wrapped):
+        pass
+
+    for kind in ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream"):
+        base = getattr(aio, f"{kind}Call")
+        assert issubclass(type("Both", (Mixin, base), {}), aio.Call)
+        assert base[int, str] is not None

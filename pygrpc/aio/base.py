@@ -169,7 +169,7 @@ class Server(abc.ABC):
         """
 
 
-class ServicerContext(abc.ABC, Generic[RequestType, ResponseType]):
+class ServicerContext(Generic[RequestType, ResponseType], abc.ABC):
     """A call as its handler sees it."""
 
     @abc.abstractmethod

@@ -82,7 +82,7 @@ class Call(RpcContext):
         """
 
 
-class UnaryUnaryCall(Call, Generic[RequestType, ResponseType]):
+class UnaryUnaryCall(Generic[RequestType, ResponseType], Call):
     """A call with one request and one response."""
 
     @abc.abstractmethod
@@ -95,7 +95,7 @@ class UnaryUnaryCall(Call, Generic[RequestType, ResponseType]):
         """
 
 
-class UnaryStreamCall(Call, Generic[RequestType, ResponseType]):
+class UnaryStreamCall(Generic[RequestType, ResponseType], Call):
     """A call with one request and a stream of responses."""
 
     @abc.abstractmethod
@@ -111,7 +111,7 @@ class UnaryStreamCall(Call, Generic[RequestType, ResponseType]):
         """
 
 
-class StreamUnaryCall(Call, Generic[RequestType, ResponseType]):
+class StreamUnaryCall(Generic[RequestType, ResponseType], Call):
     """A call with a stream of requests and one response."""
 
     @abc.abstractmethod
@@ -136,7 +136,7 @@ class StreamUnaryCall(Call, Generic[RequestType, ResponseType]):
         """Says that no more requests follow; calling it again does nothing."""
 
 
-class StreamStreamCall(Call, Generic[RequestType, ResponseType]):
+class StreamStreamCall(Generic[RequestType, ResponseType], Call):
     """A call with streams of requests and responses."""
 
     @abc.abstractmethod
@@ -164,7 +164,7 @@ class StreamStreamCall(Call, Generic[RequestType, ResponseType]):
         """Says that no more requests follow; calling it again does nothing."""
 
 
-class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class UnaryUnaryMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with one request and one response."""
 
     @abc.abstractmethod
@@ -190,7 +190,7 @@ class UnaryUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         """
 
 
-class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class UnaryStreamMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with one request and a stream of responses."""
 
     @abc.abstractmethod
@@ -216,7 +216,7 @@ class UnaryStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         """
 
 
-class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class StreamUnaryMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with a stream of requests and one response."""
 
     @abc.abstractmethod
@@ -241,7 +241,7 @@ class StreamUnaryMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
         """
 
 
-class StreamStreamMultiCallable(abc.ABC, Generic[RequestType, ResponseType]):
+class StreamStreamMultiCallable(Generic[RequestType, ResponseType], abc.ABC):
     """Starts calls of one method with streams of requests and responses."""
 
     @abc.abstractmethod

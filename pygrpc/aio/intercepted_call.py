@@ -256,31 +256,37 @@ class _UnaryResponse(InterceptedCall):
         return response
 
 
-class _ResponseIterator(AsyncIterator[Any]):
-    """Iterates over the responses of the call that a chain ends with."""
+class _StreamResponse(InterceptedCall):
+    """The response side of calls with a stream of responses."""
 
-    def __init__(self, task: "asyncio.Task[Any]") -> None:
-        self._task = task
-        self._responses: AsyncIterator[Any] | None = None
+    #: Iterates over the responses of the call that the chain ended with.
+    _responses: AsyncIterator[Any] | None = None
 
-    async def __anext__(self) -> Any:
+    async def _next(self) -> Any:
         if self._responses is None:
             self._responses = aiter(await self._task)
         return await anext(self._responses)
 
-
-class _StreamResponse(InterceptedCall):
-    """The response side of calls with a stream of responses."""
-
-    _iterator: _ResponseIterator | None = None
-
     def __aiter__(self) -> AsyncIterator[Any]:
-        if self._iterator is None:
-            self._iterator = _ResponseIterator(self._task)
-        return self._iterator
+        return _ResponseIterator(self)
 
     async def read(self) -> Any:
-        return await anext(aiter(self), EOF)
+        try:
+            return await self._next()
+        except StopAsyncIteration:
+            return EOF
+
+
+class _ResponseIterator(AsyncIterator[Any]):
+    """Iterates over the responses, and keeps the call while it does; the call doesn't know of it."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: _StreamResponse) -> None:
+        self._call = call
+
+    async def __anext__(self) -> Any:
+        return await self._call._next()
 
 
 class _Writer(AsyncIterator[Any]):

@@ -69,7 +69,8 @@ def resolve(addresses: Iterable[Address], numeric: bool = False) -> list[Endpoin
         flags = socket.AI_NUMERICHOST if numeric else 0
         try:
             results = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
-        except UnicodeError as error:
+        except ValueError as error:
+            # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
             raise OSError(str(error)) from None
         found += _alternating([Endpoint(family, name) for family, _, _, _, name in results])
     return found

@@ -1,167 +1,155 @@
-"""A channel's way to a connection (connectivity-semantics-and-api.md, connection-backoff.md, wait-for-ready.md)."""
+"""A channel's states and the calls that wait for it, with an explicit clock."""
 
-import pytest
+from __future__ import annotations
 
-from pygrpc.connectivity import ChannelConnectivity
+from pygrpc import ChannelConnectivity, StatusCode
 from pygrpc.core.backoff import Backoff, BackoffPolicy
-from pygrpc.core.client_call import ClientState
+from pygrpc.core.call import MessageLimits
+from pygrpc.core.client_call import ClientCall
 from pygrpc.core.connectivity import Connectivity
-from pygrpc.status import StatusCode
-from tests.core.pair import ClientEnd
+from pygrpc.core.metadata import Header
 
-IDLE, CONNECTING, READY, FAILURE, SHUTDOWN = (
-    ChannelConnectivity.IDLE,
-    ChannelConnectivity.CONNECTING,
-    ChannelConnectivity.READY,
-    ChannelConnectivity.TRANSIENT_FAILURE,
-    ChannelConnectivity.SHUTDOWN,
-)
+IDLE, CONNECTING, READY, FAILED, SHUTDOWN = ChannelConnectivity
 
 
-class Bench:
-    """A channel's connectivity, the states that it was in, and attempts with a clock."""
+class Listener:
+    def on_started(self) -> None: ...
 
-    def __init__(self) -> None:
-        self.states: list[ChannelConnectivity] = []
-        self.core = Connectivity(Backoff(BackoffPolicy(), lambda: 0.5), self.states.append)
+    def on_initial_metadata(self) -> None: ...
 
-    def admit(self, wait_for_ready: bool = False) -> ClientEnd:
-        end = ClientEnd()
-        self.core.admit(end.call, wait_for_ready)
-        return end
+    def on_message(self) -> None: ...
 
-    def fail(self, now: float) -> None:
-        self.core.attempt_begins(now)
-        self.core.attempt_failed("refused")
+    def on_writable(self) -> None: ...
+
+    def on_done(self) -> None: ...
 
 
-def test_an_idle_channel_does_nothing() -> None:
-    bench = Bench()
-    assert bench.core.state is IDLE
-    assert bench.core.attempt_at() is None
-    assert bench.states == []
+def no_headers(timeout: float | None) -> list[Header]:
+    return []
 
 
-def test_a_call_makes_it_connect() -> None:
-    bench = Bench()
-    end = bench.admit()
-    assert bench.core.attempt_at() == 0.0
-    bench.core.attempt_begins(5.0)
-    assert bench.core.attempting
-    assert bench.core.attempt_at() is None
-    assert bench.core.connected() == [(end.call, False)]
-    assert bench.states == [CONNECTING, READY]
-    assert not bench.core.attempting
-    assert bench.core.attempt_at() is None
-    assert bench.core.waiting == []
-    assert end.call.stop_waiting is None
-    assert end.code is None
+def call() -> ClientCall:
+    return ClientCall(Listener(), no_headers, response_streaming=False, deadline=None, limits=MessageLimits(-1, -1))
 
 
-def test_somebody_who_wants_a_connection_makes_it_connect() -> None:
-    bench = Bench()
-    bench.core.want()
-    assert bench.core.attempt_at() == 0.0
-    bench.core.attempt_begins(0.0)
-    bench.core.connected()
-    bench.core.want()
-    assert bench.core.attempt_at() is None
+def make() -> tuple[Connectivity, list[ChannelConnectivity]]:
+    seen: list[ChannelConnectivity] = []
+    # Delays of 1, 2, 4 and again 4 seconds.
+    policy = BackoffPolicy(initial=1.0, maximum=4.0, multiplier=2.0, jitter=0.0)
+    return Connectivity(Backoff(policy, lambda: 0.5), seen.append), seen
 
 
-def test_a_failed_attempt_fails_who_does_not_wait_for_ready() -> None:
-    bench = Bench()
-    hasty, patient = bench.admit(), bench.admit(wait_for_ready=True)
-    bench.fail(10.0)
-    assert (hasty.code, hasty.details) == (StatusCode.UNAVAILABLE, "refused")
-    assert patient.call.state is ClientState.IDLE
-    assert bench.core.waiting == [patient.call]
-    assert bench.states == [CONNECTING, FAILURE]
-    # And from then on at once.
-    assert bench.admit().code is StatusCode.UNAVAILABLE
-    assert bench.admit(wait_for_ready=True).code is None
+def test_an_idle_channel_does_not_connect_by_itself() -> None:
+    connectivity, seen = make()
+    assert connectivity.state is IDLE
+    assert connectivity.attempt_at() is None
+    assert not connectivity.attempting
+    connectivity.want()
+    assert connectivity.attempt_at() == 0.0
+    connectivity.attempt_begins(10.0)
+    assert connectivity.attempting
+    assert connectivity.attempt_at() is None
+    assert connectivity.connected() == []
+    assert connectivity.attempt_at() is None
+    assert seen == [CONNECTING, READY]
 
 
-def test_attempts_go_on_with_growing_delays_from_their_beginnings() -> None:
-    bench = Bench()
-    bench.core.want()
-    now, delays = 100.0, []
-    for _ in range(4):
-        bench.fail(now)
-        due = bench.core.attempt_at()
-        assert due is not None
-        delays.append(due - now)
-        now = due
-    assert delays == pytest.approx([1.0, 1.6, 2.56, 4.096])
+def test_a_call_makes_the_channel_connect() -> None:
+    connectivity, _ = make()
+    first, second = call(), call()
+    connectivity.admit(first, False)
+    connectivity.admit(second, True)
+    assert connectivity.waiting == [first, second]
+    assert connectivity.attempt_at() == 0.0
+    connectivity.attempt_begins(0.0)
+    assert connectivity.connected() == [(first, False), (second, True)]
+    assert connectivity.waiting == []
+    assert first.stop_waiting is None
 
 
-def test_success_begins_anew() -> None:
-    bench = Bench()
-    bench.core.want()
-    bench.fail(0.0)
-    bench.fail(1.0)
-    bench.core.attempt_begins(3.0)
-    bench.core.connected()
-    bench.core.connection_left()
-    bench.core.want()
-    assert bench.core.attempt_at() == 0.0
-    bench.fail(10.0)
-    assert bench.core.attempt_at() == pytest.approx(11.0)
+def test_a_call_that_ends_waits_no_more() -> None:
+    connectivity, _ = make()
+    first = call()
+    connectivity.admit(first, True)
+    first.cancel()
+    assert connectivity.waiting == []
 
 
-@pytest.mark.parametrize("waits", [True, False])
-def test_transient_failure_is_left_for_connecting_only_if_somebody_waits(waits: bool) -> None:
-    bench = Bench()
-    bench.core.want()
-    bench.fail(0.0)
-    if waits:
-        bench.admit(wait_for_ready=True)
-    bench.core.attempt_begins(1.0)
-    assert bench.core.state is (CONNECTING if waits else FAILURE)
-    bench.core.connected()
-    assert bench.core.state is READY
+def test_a_failed_attempt_fails_calls_that_do_not_wait_for_ready() -> None:
+    connectivity, seen = make()
+    hasty, patient = call(), call()
+    connectivity.admit(hasty, False)
+    connectivity.admit(patient, True)
+    connectivity.attempt_begins(0.0)
+    connectivity.attempt_failed("refused")
+    assert hasty.status is not None
+    assert (hasty.status.code, hasty.status.details) == (StatusCode.UNAVAILABLE, "refused")
+    assert connectivity.waiting == [patient]
+    late = call()
+    connectivity.admit(late, False)
+    assert late.ended
+    assert connectivity.last_error == "refused"
+    assert seen == [CONNECTING, FAILED]
 
 
-def test_a_connection_that_leaves_makes_it_idle() -> None:
-    bench = Bench()
-    bench.core.want()
-    bench.core.attempt_begins(0.0)
-    bench.core.connected()
-    bench.core.connection_left()
-    assert bench.states == [CONNECTING, READY, IDLE]
-    assert bench.core.attempt_at() is None
+def test_attempts_go_on_with_growing_delays() -> None:
+    connectivity, seen = make()
+    connectivity.want()
+    now = 100.0
+    for delay in (1.0, 2.0, 4.0, 4.0):
+        connectivity.attempt_begins(now)
+        connectivity.attempt_failed("refused")
+        assert connectivity.attempt_at() == now + delay
+        now += delay
+    # Nobody waits for ready, so the state does not flicker.
+    assert seen == [CONNECTING, FAILED]
+    connectivity.admit(call(), True)
+    connectivity.attempt_begins(now)
+    assert seen[-1] is CONNECTING
+    connectivity.connected()
+    connectivity.connection_left()
+    connectivity.want()
+    assert connectivity.attempt_at() == 0.0
+    connectivity.attempt_begins(now)
+    connectivity.attempt_failed("refused")
+    assert connectivity.attempt_at() == now + 1.0
 
 
-def test_calls_that_never_left_wait_for_the_next_connection() -> None:
-    bench = Bench()
-    ends = [ClientEnd(), ClientEnd()]
-    bench.core.requeue([end.call for end in ends])
-    assert bench.core.attempt_at() == 0.0
-    bench.fail(0.0)
-    assert [end.code for end in ends] == [None, None]
-    bench.core.attempt_begins(1.0)
-    assert [call for call, _ in bench.core.connected()] == [end.call for end in ends]
+def test_a_connection_that_leaves_makes_the_channel_idle() -> None:
+    connectivity, seen = make()
+    connectivity.want()
+    connectivity.attempt_begins(0.0)
+    connectivity.connected()
+    connectivity.connection_left()
+    assert connectivity.attempt_at() is None
+    unsent = call()
+    connectivity.requeue([unsent])
+    assert connectivity.waiting == [unsent]
+    assert connectivity.attempt_at() == 0.0
+    connectivity.attempt_begins(1.0)
+    # It has waited already, so it goes on to do so.
+    connectivity.attempt_failed("refused")
+    assert not unsent.ended
+    assert seen == [CONNECTING, READY, IDLE, CONNECTING, FAILED]
 
 
-def test_a_call_that_waits_can_be_cancelled() -> None:
-    bench = Bench()
-    end = bench.admit(wait_for_ready=True)
-    assert end.call.cancel()
-    assert bench.core.waiting == []
-    assert end.code is StatusCode.CANCELLED
+def test_a_closed_channel_stays_closed() -> None:
+    connectivity, seen = make()
+    connectivity.want()
+    connectivity.attempt_begins(0.0)
+    connectivity.shut_down()
+    connectivity.attempt_failed("too late")
+    connectivity.connection_left()
+    connectivity.want()
+    assert connectivity.attempt_at() is None
+    assert seen == [CONNECTING, SHUTDOWN]
 
 
-def test_a_channel_that_is_closed_stays_so() -> None:
-    bench = Bench()
-    end = bench.admit(wait_for_ready=True)
-    bench.core.attempt_begins(0.0)
-    bench.core.shut_down()
-    assert bench.core.waiting == [end.call]
-    assert bench.core.attempt_at() is None
-    bench.core.attempt_failed("too late")
-    bench.core.connection_left()
-    bench.core.want()
-    assert bench.core.attempt_at() is None
-    bench.core.attempt_begins(1.0)
-    bench.core.connected()
-    assert bench.states == [CONNECTING, SHUTDOWN]
-    assert bench.core.state is SHUTDOWN
+def test_only_an_idle_channel_can_be_made_to_connect() -> None:
+    connectivity, _ = make()
+    connectivity.want()
+    connectivity.attempt_begins(0.0)
+    connectivity.connected()
+    connectivity.want()
+    connectivity.connection_left()
+    assert connectivity.attempt_at() is None

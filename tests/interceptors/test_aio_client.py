@@ -512,6 +512,14 @@ async def test_a_dropped_call_is_cancelled() -> None:
         await ended.wait()
 
 
+@LIBRARIES
+async def test_iterating_keeps_the_call(lib: Any) -> None:
+    async with channel(lib, *interceptors_of(lib, passing)) as made:
+        assert [response async for response in start(made, "unary_stream", b"x")] == [b"x", b"more"]
+        assert [response async for response in start(made, "stream_stream", b"x")] == [b"x"]
+        assert await start(made, "stream_unary", b"x") == b"x"
+
+
 async def test_time_remaining() -> None:
     async with channel(pygrpc, *interceptors_of(pygrpc, passing)) as made:
         call = start(made, "unary_unary", b"x", timeout=100)

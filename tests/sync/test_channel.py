@@ -129,10 +129,15 @@ def test_wait_for_ready_waits_for_a_server() -> None:
 def test_a_channel_connects_again_when_the_server_is_back() -> None:
     with reserved_port() as port, pygrpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
         call = channel.unary_unary("/a/b")
+        states = States()
+        channel.subscribe(states)
         for _ in range(3):
             server = echo_server(port)
             assert call(b"a", wait_for_ready=True, timeout=BOUND) == b"a"
-            server.stop(None).wait(BOUND)
+            states.until(READY)
+            server.stop(None)
+            # A call that meets the goodbye halfway ends with UNAVAILABLE; it is not repeated by itself yet.
+            states.until(IDLE)
         with pytest.raises(pygrpc.RpcError) as caught:
             call(b"a")
         assert caught.value.code() is pygrpc.StatusCode.UNAVAILABLE
@@ -197,7 +202,12 @@ def test_close_ends_calls(server: str) -> None:
 
 def test_close_wakes_a_blocked_caller() -> None:
     gate = Gate()
+    entered = threading.Semaphore(0)
     failures: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def handler(request: bytes, context: Any) -> bytes:
+        entered.release()
+        return gate(request, context)
 
     def call() -> None:
         try:
@@ -205,11 +215,12 @@ def test_close_wakes_a_blocked_caller() -> None:
         except pygrpc.RpcError as error:
             failures.put(error)
 
-    with serve(uu=gate) as link:
+    with serve(uu=handler) as link:
         threads = [threading.Thread(target=call) for _ in range(3)]
         for thread in threads:
             thread.start()
-        wait(gate.entered)
+        for _ in threads:
+            assert entered.acquire(timeout=BOUND)
         link.channel.close()
         for _ in threads:
             error = failures.get(timeout=BOUND)
@@ -258,11 +269,15 @@ def test_a_channel_that_is_collected_closes_its_connection() -> None:
         watchers = new_watchers(before)
         reference = weakref.ref(channel)
         del channel
-        gc.collect()
-        assert reference() is None
         for thread in watchers:
-            thread.join(BOUND)
+            # The watcher itself may hold the channel for a moment, so one collection can come too early.
+            for _ in range(100):
+                gc.collect()
+                thread.join(BOUND / 100)
+                if not thread.is_alive():
+                    break
             assert not thread.is_alive()
+        assert reference() is None
 
 
 def test_a_stub_keeps_its_channel() -> None:
@@ -322,7 +337,9 @@ def test_a_unix_socket(tmp_path: Any) -> None:
     assert caught.value.code() is pygrpc.StatusCode.UNAVAILABLE
 
 
-def test_a_limit_of_streams_makes_calls_wait_in_line(pair: tuple[str, str]) -> None:
-    with serve(pair, **ECHO, server={"options": (("grpc.max_concurrent_streams", 2),)}) as link:
+# Not with a server of grpcio, which may refuse a stream that replaces one that it has just ended.
+@pytest.mark.parametrize("client", ["pygrpc", "grpc"])
+def test_a_limit_of_streams_makes_calls_wait_in_line(client: str) -> None:
+    with serve((client, "pygrpc"), **ECHO, server={"options": (("grpc.max_concurrent_streams", 2),)}) as link:
         futures = [link.method("uu").future(b"%d" % number) for number in range(20)]
         assert [future.result(BOUND) for future in futures] == [b"%d" % number for number in range(20)]

@@ -81,7 +81,9 @@ def test_what_is_no_handler_is_refused() -> None:
 
 
 def test_registered_handlers_go_first(caplog: pytest.LogCaptureFixture) -> None:
-    server = make_server(handlers(pygrpc, {"uu": lambda request, _: b"generic", "uu_other": lambda request, _: b"other"}))
+    server = make_server(
+        handlers(pygrpc, {"uu": lambda request, _: b"generic", "uu_other": lambda request, _: b"other"})
+    )
     registered = pygrpc.unary_unary_rpc_method_handler(lambda request, _: b"registered")
     server.add_registered_method_handlers(SERVICE, {"uu": registered})
     port = server.add_insecure_port("127.0.0.1:0")
