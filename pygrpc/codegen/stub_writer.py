@@ -213,9 +213,9 @@ class _Writer:
         return f"{self._type(request)}, {self._type(response)}"
 
     def _type(self, message: MessageType) -> str:
-        """Spells a message type; Any where no import statement can name its module."""
+        """Spells a message type; Any where no import can name its module, or a class would mangle its name."""
         alias = self._aliases.get(message.module)
-        if alias is None:
+        if alias is None or any(name.startswith("__") for name in message.path):
             return f"{self._own['t']}.Any"
         return attribute(alias, map(type_name, message.path))
 
