@@ -126,10 +126,10 @@ class Call:
                 self._waiting += len(message[1]) + PREFIX_SIZE
         except MessageTooLarge as error:
             details = f"{self.side}: Received message larger than max ({error.size} vs. {error.limit})"
-            self._fail(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+            self._fail_behind_messages(Status(StatusCode.RESOURCE_EXHAUSTED, details))
             return False
         except MalformedMessage as error:
-            self._fail(Status(StatusCode.INTERNAL, str(error)))
+            self._fail_behind_messages(Status(StatusCode.INTERNAL, str(error)))
             return False
         connection = self.connection
         if connection is not None:
@@ -265,6 +265,10 @@ class Call:
     def _fail(self, status: Status) -> None:
         """Ends the call from our side because of what the peer sent, or what we would have to send."""
         raise NotImplementedError
+
+    def _fail_behind_messages(self, status: Status) -> None:
+        """Ends the call because of what the peer sent behind the messages that wait."""
+        self._fail(status)
 
     # What the connection reports.
 

@@ -14,7 +14,7 @@ States, from the client's point of view:
 
 A status is known to the user only when the messages before it have been read (doc/status_ordering.md), which is what
 DRAINING is for. A call that ends on our side, by cancellation, a deadline or an error, drops its messages and is DONE
-at once.
+at once; only an error of a message keeps those before it.
 """
 
 import enum
@@ -283,6 +283,11 @@ class ClientCall(Call):
             self.status = status
         elif self.state is not ClientState.DONE:
             self._end_now(status, ErrorCode.CANCEL)
+
+    def _fail_behind_messages(self, status: Status) -> None:
+        # The order of what came is kept: the messages before the one that can't be read are still good.
+        self._leave_stream(ErrorCode.CANCEL)
+        self._conclude(status)
 
     def _leave_stream(self, error_code: int | None) -> None:
         if self.stop_waiting is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -105,6 +106,19 @@ async def test_messages_before_the_large_one_are_delivered(peers: Peers) -> None
         assert await call.read() == b"small"
         await call.write(b"x" * 11)
         assert (await link.failure(call.read())).code() is peers.client.code.RESOURCE_EXHAUSTED
+
+
+async def test_messages_that_came_with_the_large_one_are_delivered(peers: Peers) -> None:
+    async def sends(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for message in (b"1", b"2", b"x" * 11, b"3"):
+            yield message
+
+    async with peers.serve(us=sends, channel={"options": ((RECEIVE, 10),)}) as link:
+        call = link.us(b"")
+        assert await call.read() == b"1"
+        assert await call.read() == b"2"
+        assert (await link.failure(call.read())).code() is peers.client.code.RESOURCE_EXHAUSTED
+        assert await call.code() is peers.client.code.RESOURCE_EXHAUSTED
 
 
 async def test_what_a_compressed_request_expands_to_is_limited(peers: Peers) -> None:

@@ -385,6 +385,43 @@ def test_a_response_that_is_too_large_is_refused_on_its_prefix(size: int, code: 
     assert bench.end.code is code
 
 
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (frame_message(b"x" * 11), StatusCode.RESOURCE_EXHAUSTED),
+        (b"\x02" + frame_message(b"x")[1:], StatusCode.INTERNAL),
+    ],
+    ids=["too large", "malformed"],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_messages_before_one_that_cannot_be_read_are_read(bad: bytes, code: StatusCode, together: bool) -> None:
+    bench = Bench(limits=MessageLimits(10, -1))
+    bench.headers(RESPONSE)
+    good = frame_message(b"1") + frame_message(b"2")
+    if together:
+        bench.data(good + bad)
+    else:
+        bench.data(good).data(bad)
+    assert not bench.call.ended
+    assert bench.resets() == {1: ErrorCode.CANCEL}
+    assert bench.end.read() == [b"1", b"2"]
+    assert bench.end.code is code
+
+
+def test_a_stream_that_was_reset_gets_no_credit_for_what_is_still_read() -> None:
+    bench = Bench()
+    large = b"x" * bench.core.credit_threshold
+    framed = frame_message(large)
+    bench.headers(RESPONSE)
+    for start in range(0, len(framed), 15_000):
+        bench.data(framed[start : start + 15_000])
+    bench.data(b"\x02\0\0\0\0")
+    assert bench.resets() == {1: ErrorCode.CANCEL}
+    assert bench.end.read() == [large]
+    assert bench.end.code is StatusCode.INTERNAL
+    assert not [frame for frame in bench.peer.receive() if frame.stream_id]
+
+
 @pytest.mark.parametrize("started", [True, False])
 def test_a_request_that_is_too_large_is_not_sent(started: bool) -> None:
     limits = MessageLimits(-1, 10)
