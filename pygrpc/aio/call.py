@@ -273,11 +273,15 @@ class _StreamRequest(_Call):
     """A call whose requests come from an iterator or are written one by one."""
 
     _consumer: asyncio.Task[None] | None = None
+    #: Whether the call ended before the user had the object, and no write has said so yet.
+    _stillborn = False
 
     def _send_all(self, requests: base.RequestIterable | None, wait_for_ready: bool | None) -> None:
         self._half_closed = False
         self._channel.start(self._core, bool(wait_for_ready))
-        if requests is not None and not self._core.ended:
+        if self._core.ended:
+            self._stillborn = True
+        elif requests is not None:
             self._consumer = self._loop.create_task(self._consume(requests))
 
     async def _consume(self, requests: base.RequestIterable) -> None:
@@ -340,6 +344,10 @@ class _StreamRequest(_Call):
     async def write(self, request: Any) -> None:
         self._require_writer()
         if self._core.ended:
+            if self._stillborn:
+                # Nobody could know yet, so this is no mistake of the user; the status is what there is to say.
+                self._stillborn = False
+                self._raise_for_status()
             raise asyncio.InvalidStateError(_ALREADY_FINISHED)
         if self._half_closed:
             raise asyncio.InvalidStateError(_HALF_CLOSED)

@@ -44,6 +44,19 @@ async def check_refused(peers: Peers, port: int, arity: str) -> None:
             assert str(port) in error.details()
 
 
+@pytest.mark.parametrize("arity", ["su", "ss"])
+async def test_first_write_of_a_call_that_failed_fast_has_its_status(
+    peers: Peers, refusing_port: int, arity: str
+) -> None:
+    async with asyncio.timeout(BOUND), peers.open_channel(f"127.0.0.1:{refusing_port}") as channel:
+        await peers.failure(channel.unary_unary("/behaviour.Peer/uu")(b"x"))
+        call = getattr(channel, ARITIES[arity])(f"/behaviour.Peer/{arity}")()
+        error = await peers.failure(call.write(b"x"))
+        assert error.code() is peers.client.code.UNAVAILABLE
+        with pytest.raises(asyncio.InvalidStateError):
+            await call.write(b"x")
+
+
 async def test_missing_unix_socket_is_unavailable(peers: Peers, tmp_path: Any) -> None:
     async with asyncio.timeout(BOUND), peers.open_channel(f"unix:{tmp_path}/absent") as channel:
         error = await peers.failure(channel.unary_unary("/behaviour.Peer/uu")(b"x"))
