@@ -106,6 +106,8 @@ class Server(base.Server):
         self._maximum_calls = maximum_concurrent_rpcs
         #: What is bound, and how its connections are secured.
         self._bindings: list[tuple[Binding, ServerSecurity]] = []
+        #: Whether ``stop`` has closed ports of a server that had not started.
+        self._ports_given_up = False
         self._transports: set[_ServerTransport] = set()
         self._contexts: set[ServicerContext] = set()
         self._listeners: list[asyncio.Server] = []
@@ -150,6 +152,8 @@ class Server(base.Server):
             raise UsageError("Server is stopped.")
         if self._loop is not None:
             return
+        if self._ports_given_up and not self._bindings:
+            raise UsageError("stop() has given up the ports of this server; add ports again before start()")
         loop = self._loop = asyncio.get_running_loop()
         self._runner = HandlerRunner(loop, self._executor)
         self._deadlines = DeadlineTimer(loop, ServerCall.expire)
@@ -274,6 +278,7 @@ class Server(base.Server):
 
     async def stop(self, grace: float | None) -> None:  # noqa: D102
         if self._loop is None:
+            self._give_up_ports()
             return
         ends = self._loop.time() + (grace or 0)
         if self._stopping is None:
@@ -283,6 +288,12 @@ class Server(base.Server):
             self._grace_ends = ends
             self._empty.set()
         await asyncio.shield(self._stopping)
+
+    def _give_up_ports(self) -> None:
+        """Closes what is bound before the server has started; it may be given other ports and start then."""
+        self._ports_given_up = self._ports_given_up or bool(self._bindings)
+        self._close_sockets()
+        self._bindings.clear()
 
     async def _stop(self) -> None:
         assert self._loop is not None and self._grace_ends is not None

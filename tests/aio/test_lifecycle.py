@@ -201,6 +201,17 @@ async def test_a_server_that_stopped_does_not_start_again() -> None:
         await server.start()
 
 
+async def test_a_server_that_is_stopped_before_it_starts_gives_its_port_back() -> None:
+    server = make_server(options=[("grpc.so_reuseport", 0)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.stop(None)
+    other = make_server(options=[("grpc.so_reuseport", 0)])
+    assert other.add_insecure_port(f"127.0.0.1:{port}") == port
+    with pytest.raises(aio.UsageError, match="add ports again"):
+        await server.start()
+    await other.stop(None)
+
+
 async def test_calls_that_nobody_reads_do_not_keep_a_server_from_stopping() -> None:
     async def flood(request: bytes, context: Any) -> AsyncIterator[bytes]:
         while True:
