@@ -5,7 +5,7 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from pygrpc.core.metadata import Header, InvalidMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler
-from pygrpc.metadata import MetadataType
+from pygrpc.metadata import MetadataType, Metadatum
 from pygrpc.propagation import serve
 from pygrpc.status import CODES, StatusCode
 
@@ -96,9 +96,17 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         self._wake()
 
     def on_closed(self) -> None:  # noqa: D102
-        for callback in self._done_callbacks:
-            self._loop.call_soon(callback, self)
+        if self._done_callbacks:
+            self._loop.call_soon(self._call_back)
         self._wake()
+
+    def _call_back(self) -> None:
+        try:
+            for callback in self._done_callbacks:
+                callback(self)
+        except Exception:
+            # As in grpcio, whose tests ask for it.
+            _LOGGER.exception("a done callback of %s raised; those behind it are not called", self._core.head.path)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -207,8 +215,9 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         self.abort_now(status.code, status.details, status.trailing_metadata)
 
     def set_trailing_metadata(self, trailing_metadata: MetadataType) -> None:  # noqa: D102
-        self._trailing_headers = encode_metadata(trailing_metadata)
-        self._trailing = tuple(trailing_metadata)
+        pairs = _pairs(trailing_metadata)
+        self._trailing_headers = encode_metadata(pairs)
+        self._trailing = pairs
 
     def trailing_metadata(self) -> MetadataType:  # noqa: D102
         return self._trailing
@@ -291,6 +300,17 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             yield request
 
 
+def _pairs(trailing_metadata: Any) -> tuple[Metadatum, ...]:
+    """Returns trailing metadata as a tuple; raises TypeError if it isn't made of pairs, as grpcio does."""
+    if isinstance(trailing_metadata, Mapping) or not isinstance(trailing_metadata, Iterable):
+        raise TypeError(f"the trailing metadata must be (key, value) tuples, not {trailing_metadata!r}")
+    pairs = tuple(trailing_metadata)
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"the trailing metadata must be (key, value) tuples, and {pair!r} is none")
+    return pairs
+
+
 def _code_of(code: Any) -> StatusCode:
     if isinstance(code, int) and 0 <= code < len(CODES):
         return CODES[code]
@@ -361,10 +381,8 @@ class HandlerRunner:
                 await self._answer(context, handler, result)
 
     async def _answer(self, context: ServicerContext, handler: RpcMethodHandler, response: Any) -> None:
-        if handler.response_streaming:
-            if response is not None:
-                raise TypeError("a handler of a stream of responses must yield them or write them, not return one")
-        elif context.code() in (None, StatusCode.OK):
+        # What a handler of a stream returns has no place in it: it has written its responses.
+        if not handler.response_streaming and context.code() in (None, StatusCode.OK):
             await context.write(response)
 
     async def _drain(self, context: ServicerContext, responses: Any) -> None:

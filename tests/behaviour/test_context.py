@@ -300,6 +300,22 @@ async def test_context_calls_back_after_an_exception(peers: Peers) -> None:
         assert (await called).done()
 
 
+async def test_callback_that_raises_harms_no_call_and_ends_the_callbacks(peers: Peers) -> None:
+    called = []
+
+    async def handler(request: bytes, context: Any) -> bytes:
+        context.add_done_callback(lambda _: called.append("before"))
+        context.add_done_callback(lambda _: 1 / 0)
+        context.add_done_callback(lambda _: called.append("behind"))
+        return request
+
+    async with peers.serve(uu=handler) as link:
+        assert await link.uu(b"1") == b"1"
+        assert await link.uu(b"2") == b"2"
+        await link.server.stop(None)
+    assert called == ["before"] * 2
+
+
 @pytest.mark.parametrize(
     ("address", "peer"),
     [("127.0.0.1:0", "ipv4:127.0.0.1:"), ("[::1]:0", "ipv6:%5B::1%5D:")],

@@ -190,6 +190,16 @@ async def test_handler_reads_then_returns(peers: Peers) -> None:
         assert await link.su([b"a", b"b"]) == b"ab"
 
 
+@pytest.mark.parametrize("arity", ["us", "ss"])
+async def test_what_a_stream_handler_returns_is_not_sent(peers: Peers, arity: str) -> None:
+    async def returns(request: Any, context: Any) -> bytes:
+        await context.write(b"written")
+        return b"returned"
+
+    async with peers.serve(**{arity: returns}) as link:
+        assert await collect(link.start(arity, b"x")) == [b"written"]
+
+
 async def test_stream_handler_may_send_nothing(peers: Peers) -> None:
     async def nothing(request: Any, context: Any) -> None:
         return None

@@ -195,6 +195,28 @@ async def test_what_is_no_pairs_is_a_value_error(peers: Peers, metadata: Any) ->
             await collect(link.uu(b"x", metadata=metadata))
 
 
+@pytest.mark.parametrize(
+    "metadata", [42, None, {}, {"a": "b"}, [{"a": "b"}], [["a", "b"]], [("a",)], [("a", "b", "c")], "ab"], ids=repr
+)
+async def test_trailing_metadata_that_is_no_pairs_is_a_type_error(peers: Peers, metadata: Any) -> None:
+    seen = Witness()
+
+    async def handler(request: bytes, context: Any) -> bytes:
+        try:
+            context.set_trailing_metadata(metadata)
+        except Exception as error:
+            seen(error)
+        return await context.abort(peers.server.code.ABORTED, "", metadata)
+
+    async with peers.serve(uu=handler) as link:
+        error = await link.failure(link.uu(b""))
+        assert isinstance(await seen, TypeError)
+        # What is false is no metadata to abort.
+        if metadata:
+            assert error.code() is peers.client.code.UNKNOWN
+            assert "trailing" in error.details()
+
+
 @pytest.mark.parametrize("place", ["initial", "trailing", "abort"])
 async def test_illegal_response_metadata_is_internal(peers: Peers, place: str) -> None:
     async def handler(request: bytes, context: Any) -> bytes:
