@@ -1,5 +1,6 @@
 """Calls that are over: what continuations of sync interceptors return for calls that block, and in place of errors."""
 
+import logging
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from pygrpc.errors import RpcError
 from pygrpc.interfaces import Call, Future
 from pygrpc.status import StatusCode
+
+_LOGGER = logging.getLogger("pygrpc")
 
 
 class _Outcome(Call, Future):
@@ -22,7 +25,10 @@ class _Outcome(Call, Future):
         return False
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        fn(self)
+        try:
+            fn(self)
+        except Exception:
+            _LOGGER.exception("a callback raised: %r", fn)
 
 
 class Success(_Outcome):

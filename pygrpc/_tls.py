@@ -23,6 +23,7 @@ from pygrpc.credentials import (
     ServerCertificateConfiguration,
     ServerCredentials,
     ServerTls,
+    Unavailable,
     channel_description,
     insecure_channel_credentials,
     server_transport,
@@ -108,19 +109,20 @@ class ClientSecurity:
 
         Raises:
             TypeError: They are no channel credentials.
-            NotImplementedError: They can't be used here; the text says why.
         """
         description = channel_description(credentials)
         transport = description.transport
         self._tls = transport if isinstance(transport, ClientTls) else None
         self._local = transport if isinstance(transport, Local) else None
+        # As in grpcio, such a channel can be made, and its connections fail.
+        self._unavailable = transport.reason if isinstance(transport, Unavailable) else ""
         self._sessions = options.sessions if options else None
         #: Whether the channel was made as an insecure one.
         self.insecure = insecure
         #: The call credentials of every call.
         self.plugins = description.plugins
         #: Whether call credentials may be sent.
-        self.private = self._tls is not None or self._local is not None
+        self.private = self._tls is not None or self._local is not None or bool(self._unavailable)
         #: The ``:scheme`` of requests.
         self.scheme = b"http" if self._tls is None else b"https"
         #: How the service URL of call credentials begins.
@@ -142,6 +144,8 @@ class ClientSecurity:
         Raises:
             OSError: The credentials can't be used; the text says why.
         """
+        if self._unavailable:
+            raise ConnectionError(self._unavailable)
         return None if self._tls is None else client_context(self._tls, self._sessions)
 
     def check(self, ssl_object: Any, peer: Any) -> None:

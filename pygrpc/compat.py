@@ -34,6 +34,7 @@ _MODULES: dict[str, str | tuple[str, ...]] = {
     "grpc._common": "pygrpc._common",
     "grpc._grpcio_metadata": "pygrpc._grpcio_metadata",
     "grpc._simple_stubs": ("pygrpc.experimental.simple_stubs", "pygrpc.experimental.channel_cache"),
+    "grpc._typing": "pygrpc._typing",
     "grpc._utilities": "pygrpc._utilities",
     "grpc.aio._base_call": "pygrpc.aio.base_call",
     "grpc.aio._base_channel": "pygrpc.aio.base",

@@ -129,14 +129,11 @@ def channel_description(credentials: Any) -> ChannelDescription:
 
     Raises:
         TypeError: They are no channel credentials.
-        NotImplementedError: They can't be used here; the text says why.
     """
     if not isinstance(credentials, ChannelCredentials):
         raise TypeError(f"a secure channel needs ChannelCredentials, not {credentials!r}; see ssl_channel_credentials")
     description = credentials._credentials
     assert isinstance(description, ChannelDescription)
-    if isinstance(description.transport, Unavailable):
-        raise NotImplementedError(description.transport.reason)
     return description
 
 

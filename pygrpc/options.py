@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pygrpc.compression import Compression
+
 _LOGGER = logging.getLogger("pygrpc")
 _reported: set[str] = set()
 
@@ -85,6 +87,10 @@ def _frame_size(value: Any) -> int:
     return min(max(int(value), 16_384), 2**24 - 1)
 
 
+def _compression(value: Any) -> int:
+    return int(Compression(value))
+
+
 #: What becomes part of ``max_metadata_size``; it has no field of its own.
 _SOFT_METADATA_SIZE = "soft_metadata_size"
 
@@ -101,7 +107,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.default_authority": ("default_authority", _text),
     "grpc.primary_user_agent": ("primary_user_agent", _text),
     "grpc.secondary_user_agent": ("secondary_user_agent", _text),
-    "grpc.default_compression_algorithm": ("compression", int),
+    "grpc.default_compression_algorithm": ("compression", _compression),
     "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _backoff),
     "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _backoff),
     "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _backoff),
@@ -116,7 +122,8 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         compression: The channel's or server's algorithm; it wins over the option.
 
     Raises:
-        ValueError: A known option has a value of the wrong type; the text names the option.
+        ValueError: A known option has a value of the wrong type; the text names the option. Or there is no such
+            algorithm.
     """
     values: dict[str, Any] = {}
     pairs = list(arguments or ())
@@ -136,7 +143,7 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         # absolute one, which is a quarter above the soft one (and at least 16 KiB) where only that is given.
         values.setdefault("max_metadata_size", max(16_384, soft * 5 // 4))
     options = Options(**values)
-    return options if compression is None else replace(options, compression=int(compression))
+    return options if compression is None else replace(options, compression=_compression(compression))
 
 
 def _report(key: str) -> None:

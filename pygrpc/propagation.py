@@ -37,9 +37,20 @@ def effective_timeout(timeout: float | None) -> float | None:
 
     Returns:
         The seconds until the call's deadline, or None for no deadline.
+
+    Raises:
+        TypeError: The timeout is no number.
     """
-    if timeout == math.inf:
-        return None
+    if timeout is not None:
+        try:
+            finite = -math.inf < timeout < math.inf
+        except TypeError:
+            raise TypeError(f"a timeout must be a number of seconds, or None, not {timeout!r}") from None
+        if timeout == math.inf:
+            return None
+        if not finite:
+            # NaN: as in grpcio the time is up. It must not get among the deadlines, where it would spoil their order.
+            return 0.0
     served = _served.get()
     if served is None or not served.deadline_binds():
         return timeout

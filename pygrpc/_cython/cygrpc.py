@@ -17,6 +17,10 @@ def dump_xds_configs() -> bytes:
     return b""
 
 
+def reset_grpc_config_vars() -> None:
+    """Does nothing: environment variables are read when they are needed, and not kept."""
+
+
 def _no_channelz(*_: Any) -> str:
     raise NotImplementedError("pygrpc keeps no channelz data")
 

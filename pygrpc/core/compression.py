@@ -24,8 +24,17 @@ class MalformedCompression(Exception):
 
 
 def encoding_name(compression: int | None) -> bytes | None:
-    """The name of an algorithm on the wire, or None for no compression."""
-    return _ENCODING_NAMES.get(compression) if compression else None
+    """The name of an algorithm on the wire, or None for no compression.
+
+    Raises:
+        KeyError: There is no such algorithm; so grpcio says it.
+    """
+    if not compression:
+        return None
+    try:
+        return _ENCODING_NAMES[compression]
+    except KeyError:
+        raise KeyError(f"{compression!r} is no compression; use a member of grpc.Compression") from None
 
 
 def compressor(encoding: bytes) -> Callable[[bytes], bytes]:

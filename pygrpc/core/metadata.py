@@ -2,14 +2,14 @@
 
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 MetadataValue = str | bytes
 #: Metadata as users see it: keys are lower-case text, values bytes for ``-bin`` keys and text for the others.
 RawMetadata = tuple[tuple[str, MetadataValue], ...]
-MetadataLike = Iterable[tuple[str, MetadataValue]]
+MetadataLike = Iterable[tuple[str | bytes, MetadataValue]]
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(rb"[\x20-\x7e]*")
@@ -65,14 +65,14 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
 
     Raises:
         InvalidMetadata: A key or a value can't be sent; the text says which one and why.
-        TypeError: A key isn't text, or a value isn't of its key's type.
+        ValueError: Something is no pair of key and value.
+        TypeError: The metadata can't be iterated over, a key isn't text, or a value isn't of its key's type.
     """
     headers: list[Header] = []
-    for item in metadata:
-        try:
-            key, value = item
-        except ValueError:
-            raise InvalidMetadata(f"metadata was invalid: {item!r} is not a pair of key and value") from None
+    for key, value in _pairs(metadata):
+        if isinstance(key, bytes):
+            # As in grpcio. What isn't ASCII is refused below.
+            key = key.decode("latin-1")
         binary = _check_types(key, value)
         if not _KEY.fullmatch(key):
             raise InvalidMetadata(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
@@ -90,6 +90,23 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
             )
         headers.append((key.encode(), raw.strip(_SPACE)))
     return headers
+
+
+def _pairs(metadata: MetadataLike) -> Iterator[tuple[str | bytes, MetadataValue]]:
+    if isinstance(metadata, dict):
+        # Its keys might pass for pairs.
+        raise ValueError("metadata was invalid: a dict is not a sequence of pairs; pass its items()")
+    try:
+        items = iter(metadata)
+    except TypeError:
+        text = f"metadata was invalid: it must be pairs such as (('key', 'value'),), not {metadata!r}"
+        raise TypeError(text) from None
+    for item in items:
+        try:
+            key, value = item
+        except ValueError:
+            raise ValueError(f"metadata was invalid: {item!r} is not a pair of key and value") from None
+        yield key, value
 
 
 def _check_types(key: object, value: object) -> bool:

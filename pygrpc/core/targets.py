@@ -54,7 +54,10 @@ def parse_target(target: str) -> Target:
 
     Raises:
         ValueError: The target can't be read; the text says why.
+        TypeError: It is no text.
     """
+    if not isinstance(target, str):
+        raise TypeError(f"an address must be text such as 'localhost:50051', not {target!r}")
     match = _SCHEME.fullmatch(target)
     if match is None:
         return _host_target(target, target)

@@ -38,6 +38,7 @@ from pygrpc.sync.observers import Observer, Observers
 
 #: Seconds without a look at the connection after which a new call looks before it uses it.
 _STALE = 0.001
+_USER_AGENT = f"grpc-python-pygrpc/{PYGRPC_VERSION}"
 _CLOSED = Status(StatusCode.CANCELLED, "Channel closed!")
 _FORKED = Status(StatusCode.CANCELLED, "Call cancelled in fork child")
 
@@ -73,7 +74,7 @@ class Channel(interfaces.Channel):
         self.limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
         self.compression = options.compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
-        agents = (options.primary_user_agent, f"grpc-python-pygrpc/{PYGRPC_VERSION}", options.secondary_user_agent)
+        agents = (options.primary_user_agent, _USER_AGENT, options.secondary_user_agent)
         self.user_agent = " ".join(agent for agent in agents if agent).encode()
         self.http2_settings = Http2Settings(
             stream_window=options.stream_window,

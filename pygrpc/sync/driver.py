@@ -384,7 +384,8 @@ class Driver:
                 seen_turns = -1 if deep else self._turns
                 sleeper = self._watcher_sleeper
             if callbacks:
-                _run(callbacks)
+                while callbacks:
+                    run_callback(callbacks.popleft())
             else:
                 sleeper.acquire(timeout=-1 if deep else WATCH_DELAY)
 
@@ -412,10 +413,9 @@ class Driver:
             seat.close()
 
 
-def _run(callbacks: deque[Callable[[], object]]) -> None:
-    while callbacks:
-        callback = callbacks.popleft()
-        try:
-            callback()
-        except Exception:
-            _LOGGER.exception("a callback raised: %r", callback)
+def run_callback(callback: Callable[[], object]) -> None:
+    """Runs a callback of the user; an error in it is logged."""
+    try:
+        callback()
+    except Exception:
+        _LOGGER.exception("a callback raised: %r", callback)

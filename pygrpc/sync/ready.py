@@ -41,11 +41,14 @@ class _ChannelReadyFuture(Future):
             self._condition.notify_all()
         self._channel.unsubscribe(self._update)
         for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                _LOGGER.exception('Exception calling connectivity future "done" callback!')
+            self._call(callback)
         return True
+
+    def _call(self, callback: Callable[[Any], None]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            _LOGGER.exception('Exception calling connectivity future "done" callback!')
 
     def cancel(self) -> bool:
         return self._end(cancelled=True)
@@ -83,7 +86,7 @@ class _ChannelReadyFuture(Future):
             if not self.done():
                 self._callbacks.append(fn)
                 return
-        fn(self)
+        self._call(fn)
 
 
 def channel_ready_future(channel: Channel) -> Future:

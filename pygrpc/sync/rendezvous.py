@@ -15,6 +15,7 @@ from pygrpc.errors import RpcError
 from pygrpc.interfaces import Call, Future, FutureCancelledError, FutureTimeoutError
 from pygrpc.status import StatusCode
 from pygrpc.sync.call import COLLECTED, CallState, StreamResponse
+from pygrpc.sync.driver import run_callback
 
 
 def _describe(name: str, status: Status) -> str:
@@ -118,8 +119,8 @@ class _InactiveRpcError(RpcError, Call, Future):
         return _traceback_of(self)
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        """Calls back at once: the call is over."""
-        fn(self)
+        """Calls back at once: the call is over. An error in the callback is logged."""
+        run_callback(functools.partial(fn, self))
 
     def __repr__(self) -> str:
         """Shows the status over several lines, as grpcio does."""
@@ -249,9 +250,13 @@ class _MultiThreadedRendezvous(RpcError, CallFuture[Any], CallIterator[Any]):
         return None if error is None else _traceback_of(error)
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        """Calls back with this object at the end of the call; at once, in this thread, if it is over."""
-        if not self._state.add_callback(functools.partial(fn, self)):
-            fn(self)
+        """Calls back with this object at the end of the call; at once, in this thread, if it is over.
+
+        An error in the callback is logged, whenever it runs.
+        """
+        callback = functools.partial(fn, self)
+        if not self._state.add_callback(callback):
+            run_callback(callback)
 
     # The iterator.
 

@@ -145,8 +145,10 @@ class _Service:
 
     def start(self) -> None:
         with self.lock:
-            if self.started or self.terminated.is_set():
+            if self.started:
                 raise ValueError("Cannot start already-started server!")
+            if self.terminated.is_set():
+                raise ValueError("Cannot start a server that was stopped; make another one")
             self.started = True
             self.io.start()
             for binding, security in self._bindings:
@@ -346,7 +348,10 @@ class Server(interfaces.Server):
 
         Raises:
             AttributeError: A handler has no ``service`` method.
+            TypeError: The maximum is no number.
         """
+        if not isinstance(maximum_concurrent_rpcs, int | None):
+            raise TypeError(f"maximum_concurrent_rpcs must be a number or None, not {maximum_concurrent_rpcs!r}")
         self._handlers = Handlers(thread_pool, interceptors or (), maximum_concurrent_rpcs)
         self._service = _Service(self._handlers, options)
         self.add_generic_rpc_handlers(handlers or ())

@@ -47,6 +47,16 @@ def test_the_earlier_deadline_wins(served: _Served | None, given: float | None, 
     assert contextvars.copy_context().run(run) == expected
 
 
+@pytest.mark.parametrize("timeout", [math.nan, -math.inf])
+def test_what_is_no_time_is_over(timeout: float) -> None:
+    assert effective_timeout(timeout) == 0.0
+
+
+def test_a_timeout_is_a_number() -> None:
+    with pytest.raises(TypeError, match="must be a number of seconds, or None, not 'a'"):
+        effective_timeout("a")  # type: ignore[arg-type]
+
+
 Behavior = Callable[[bytes, Any], Awaitable[bytes]]
 
 

@@ -220,8 +220,19 @@ assert [record.message if hasattr(record, "message") else record.getMessage() fo
 def test_what_stands_for_the_core() -> None:
     cygrpc = compat.load("grpc._cython.cygrpc")
     assert cygrpc.dump_xds_configs() == b""
+    cygrpc.reset_grpc_config_vars()
     with pytest.raises(NotImplementedError, match="channelz"):
         cygrpc.channelz_get_top_channels(0)
+
+
+def test_what_stands_for_types() -> None:
+    run("""
+import pygrpc
+pygrpc.install()
+from grpc import _typing
+import grpc._typing
+assert grpc._typing.ChannelArgumentType is _typing.ChannelArgumentType
+""")
 
 
 def test_what_stands_for_common() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,6 @@ TEXT = b"the same words again and again, " * 100
         (Compression.Gzip, b"gzip"),
         (1, b"deflate"),
         (2, b"gzip"),
-        (3, None),
     ],
 )
 def test_the_name_on_the_wire(compression: int | None, name: bytes | None) -> None:
@@ -123,3 +123,9 @@ def test_a_bomb_takes_no_more_memory_than_the_limit(encoding: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3 * limit
+
+
+@pytest.mark.parametrize("compression", [3, "gzip"])
+def test_an_algorithm_that_does_not_exist(compression: Any) -> None:
+    with pytest.raises(KeyError, match=r"use a member of grpc\.Compression"):
+        encoding_name(compression)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pygrpc.core.metadata import RawMetadata, decode_metadata, encode_metadata, header_list_size
+from pygrpc.core.metadata import InvalidMetadata, RawMetadata, decode_metadata, encode_metadata, header_list_size
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_text_value_is_printable_ascii(value: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "pair",
-    [(b"key", "value"), (1, "value"), ("key", 1), ("key", None), ("key", ["a"]), ("k-bin", "text"), ("k", bytearray())],
+    [(1, "value"), (None, "value"), ("key", 1), ("key", None), ("key", ["a"]), ("k-bin", "text"), ("k", bytearray())],
 )
 def test_keys_and_values_have_types(pair: tuple[str, str]) -> None:
     with pytest.raises(TypeError, match="metadata was invalid"):
@@ -62,8 +62,25 @@ def test_keys_and_values_have_types(pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("item", [("key",), ("key", "value", "more"), ()])
 def test_what_is_no_pair_is_an_error(item: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match="is not a pair of key and value"):
+    with pytest.raises(ValueError, match="is not a pair of key and value") as caught:
         encode_metadata([item])
+    assert not isinstance(caught.value, InvalidMetadata)
+
+
+def test_a_dict_is_no_pairs() -> None:
+    with pytest.raises(ValueError, match="pass its items"):
+        encode_metadata({"ab": "value"})  # type: ignore[arg-type]
+
+
+def test_what_is_no_sequence_at_all() -> None:
+    with pytest.raises(TypeError, match="must be pairs such as"):
+        encode_metadata(42)  # type: ignore[arg-type]
+
+
+def test_a_key_may_be_bytes() -> None:
+    assert encode_metadata([(b"key", "value"), (b"k-bin", b"a")]) == [(b"key", b"value"), (b"k-bin", b"YQ")]
+    with pytest.raises(InvalidMetadata, match="may hold only 0-9 a-z _"):
+        encode_metadata([(b"k\xe9y", "value")])
 
 
 @pytest.mark.parametrize("key", ["te", "content-type", "user-agent"])

@@ -118,3 +118,10 @@ def test_an_algorithm_that_is_given_wins_over_the_option() -> None:
 def test_options_come_from_any_iterable() -> None:
     pairs = [("grpc.max_metadata_size", 40_000), ("grpc.max_send_message_length", 7)]
     assert parse_options(iter(pairs)) == parse_options(pairs)
+
+
+def test_an_algorithm_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match=r"'grpc\.default_compression_algorithm' can't be 3"):
+        parse_options([("grpc.default_compression_algorithm", 3)])
+    with pytest.raises(ValueError, match="42 is not a valid Compression"):
+        parse_options([], 42)

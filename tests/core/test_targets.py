@@ -1,5 +1,7 @@
 """Targets of channels and addresses of servers (doc/naming.md)."""
 
+from typing import Any
+
 import pytest
 
 from pygrpc.core.targets import DEFAULT_PORT, Address, parse_listen_address, parse_target, peer_name
@@ -101,3 +103,9 @@ def test_an_address_as_people_write_it(address: Address, text: str) -> None:
 )
 def test_a_peer_is_named_as_grpcio_names_it(arguments: tuple[str, str, int], name: str) -> None:
     assert peer_name(*arguments) == name
+
+
+@pytest.mark.parametrize("target", [None, 50051, ["localhost:50051"]])
+def test_a_target_is_text(target: Any) -> None:
+    with pytest.raises(TypeError, match="must be text such as 'localhost:50051'"):
+        parse_target(target)

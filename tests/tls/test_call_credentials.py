@@ -274,8 +274,15 @@ async def test_what_is_no_credentials(make: Callable[[], Any], expected: str) ->
 async def test_what_needs_a_cloud_says_so_when_it_is_used() -> None:
     token = pygrpc.access_token_call_credentials("x")
     for made in (pygrpc.alts_channel_credentials(["account"]), pygrpc.compute_engine_channel_credentials(token)):
-        with pytest.raises(NotImplementedError, match="ALTS works only inside Google Cloud"):
-            pygrpc.aio.secure_channel("localhost:1", made)
+        async with serving(pygrpc, None) as (target, _), pygrpc.aio.secure_channel(target, made) as channel:
+            with pytest.raises(pygrpc.RpcError, match="ALTS works only inside Google Cloud") as caught:
+                await channel.unary_unary(METHOD)(b"")
+            assert caught.value.code() is pygrpc.StatusCode.UNAVAILABLE
+            with (
+                pygrpc.secure_channel(target, made) as blocking,
+                pytest.raises(pygrpc.RpcError, match="ALTS works only inside Google Cloud"),
+            ):
+                await asyncio.to_thread(blocking.unary_unary(METHOD), b"")
     with pytest.raises(NotImplementedError, match="ALTS works only inside Google Cloud"):
         pygrpc.aio.server().add_secure_port("localhost:0", pygrpc.alts_server_credentials())
 
