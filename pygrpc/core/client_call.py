@@ -121,6 +121,10 @@ class ClientCall(Call):
         self.deadline = deadline
         self._send_encoding = send_encoding
         self.state = ClientState.IDLE
+        #: Whether the call waits while no connection can be had, instead of failing (doc/wait-for-ready.md).
+        self.wait_for_ready = False
+        #: Told the status once it is known, for the policy that chose the connection.
+        self.on_end: Callable[[Status], None] | None = None
         self.initial_metadata: RawMetadata | None = None
         #: How the call ended; set before the state is DONE.
         self.status: Status | None = None
@@ -306,6 +310,8 @@ class ClientCall(Call):
     def _conclude(self, status: Status) -> None:
         self.status = status
         self._move(_Event.STATUS)
+        if self.on_end is not None:
+            self.on_end(status)
         if self.initial_metadata is None:
             self.initial_metadata = ()
             self._listener.on_initial_metadata()

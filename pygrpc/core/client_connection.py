@@ -45,6 +45,8 @@ class ClientConnection(Connection):
         self.draining = False
         #: The first bytes of the server until there are enough to tell what it speaks, then None.
         self._first_bytes: bytes | None = b""
+        #: When the last call ended, or else the connection began, in monotonic seconds.
+        self.used_at = now
         super().__init__(settings, client_side=True, now=now, abuse=abuse)
 
     @property
@@ -86,6 +88,7 @@ class ClientConnection(Connection):
     def forget(self, call: Call) -> None:
         """Takes a call off the connection, which may make room for one that waits."""
         super().forget(call)
+        self.used_at = self.now
         self._open_waiting()
 
     def drain(self) -> None:

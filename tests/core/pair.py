@@ -275,10 +275,16 @@ class RawPeer:
     """The other end of one core: says what a test writes, frame by frame, and reads the core's frames."""
 
     def __init__(
-        self, core: Connection, *, is_client: bool, greet: bool = True, settings: dict[int, int] | None = None
+        self,
+        core: Connection,
+        *,
+        is_client: bool,
+        greet: bool = True,
+        settings: dict[int, int] | None = None,
+        now: float = 0.0,
     ):
         self.core = core
-        self.now = 0.0
+        self.now = now
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.decoder.max_allowed_table_size = 1 << 16

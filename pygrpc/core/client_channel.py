@@ -1,0 +1,346 @@
+"""A channel without its I/O: when to resolve, when to connect, which connection a call gets, and what waits.
+
+A shell moves what happens outside in here, with the time, and does what it is asked for: it resolves, connects, leaves
+connections, and calls ``handle_timeout`` when it is due. What it reports may come from within such a request as well;
+it is dealt with in order.
+
+    IDLE: nothing is resolved and no policy exists. The first call, or ``exit_idle``, makes the policy and resolves.
+    CONNECTING, READY, TRANSIENT_FAILURE: what the load balancing policy publishes.
+    SHUTDOWN: for good.
+
+In front of all that is a short cut for the hot path: while the policy sends everything to one connection, that is
+``direct``, and a call goes there without further thought.
+"""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pygrpc.connectivity import ChannelConnectivity
+from pygrpc.core.backoff import Backoff, BackoffPolicy
+from pygrpc.core.balancing.pick_first import PickFirst
+from pygrpc.core.balancing.policy import Balancer, Endpoint, Fail, FixedPicker, Pick, Picker, QueuePicker
+from pygrpc.core.balancing.subchannel import Connector, Subchannel
+from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.status import Status
+from pygrpc.status import StatusCode
+
+_IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """The figures of a channel, in seconds.
+
+    Attributes:
+        backoff: The delays between attempts to connect to an address, and to resolve the target.
+        min_connect_timeout: The time that an attempt to connect has at least.
+        min_time_between_resolutions: The time between two looks at the same name, unless the first one failed.
+        idle_timeout: The time without a call after which the channel lets its connections go; None for never.
+    """
+
+    backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
+    min_connect_timeout: float = 20.0
+    min_time_between_resolutions: float = 30.0
+    idle_timeout: float | None = 1800.0
+
+
+class ChannelShell(Connector, Protocol):
+    """What a channel asks of the shell around it."""
+
+    def resolve(self) -> None:
+        """Begins to look up the target; ``resolved`` or ``resolution_failed`` is to be called with the outcome."""
+
+    def on_state(self, state: ChannelConnectivity) -> None:
+        """The channel has a new state."""
+
+    def on_wakeup(self, when: float | None) -> None:
+        """``handle_timeout`` is to be called at a new time, or not at all."""
+
+
+class ClientChannel:
+    """The decisions of one channel."""
+
+    def __init__(self, shell: ChannelShell, settings: ChannelSettings, random: Callable[[], float]) -> None:
+        """Makes a channel that is idle.
+
+        Args:
+            shell: Who does the I/O.
+            settings: The figures.
+            random: Returns numbers from 0 to 1, 1 excluded.
+        """
+        self.state = _IDLE
+        #: The connection that all calls go to, or None: then each is to be picked for.
+        self.direct: ClientConnection | None = None
+        self.now = 0.0
+        self.random = random
+        self._shell = shell
+        self._settings = settings
+        #: The policy by default, with its configuration.
+        self._policy: tuple[type[Balancer], Any] = (PickFirst, None)
+        self._balancer: Balancer | None = None
+        self._picker: Picker = QueuePicker(self._leave_idle)
+        self._subchannels: dict[Subchannel, None] = {}
+        self._connections: dict[ClientConnection, Subchannel] = {}
+        #: Calls that wait for another picker, in order.
+        self._waiting: dict[ClientCall, None] = {}
+        self._picker_is_new = False
+        self._events: deque[Callable[[], object]] = deque()
+        self._busy = False
+        self._resolving = False
+        self._resolver_backoff = Backoff(settings.backoff, random)
+        self._resolve_at: float | None = None
+        self._may_resolve_at = 0.0
+        self._idle_at: float | None = None
+        self._wakeup: float | None = None
+
+    # Calls.
+
+    def start(self, call: ClientCall, now: float) -> None:
+        """Gives a call to a connection, or lets it wait for one, or ends it because none can be had."""
+        direct = self.direct
+        if direct is not None:
+            direct.now = now
+            direct.start(call)
+        else:
+            self._do(functools.partial(self._pick, call), now)
+
+    def _pick(self, call: ClientCall) -> None:
+        if call.ended:
+            return
+        result = self._picker.pick(call)
+        if isinstance(result, Pick):
+            connection = result.subchannel.connection
+            if connection is not None:
+                call.on_end = result.on_done
+                connection.now = self.now
+                connection.start(call)
+                return
+        elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
+            call.cancel(result.status)
+            return
+        self._waiting[call] = None
+        call.stop_waiting = functools.partial(self._waiting.pop, call, None)
+
+    def _pick_again(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
+            call.stop_waiting = None
+        for call in waiting:
+            self._pick(call)
+
+    @property
+    def waiting(self) -> list[ClientCall]:
+        """The calls that wait for a connection."""
+        return list(self._waiting)
+
+    # What users want.
+
+    def exit_idle(self, now: float) -> None:
+        """Connects if the channel is idle."""
+        self._do(self._leave_idle, now)
+
+    def reset_backoff(self, now: float) -> None:
+        """Makes the next attempts at once: there is reason to believe that the network is back."""
+        self._do(self._reset_backoff, now)
+
+    def _reset_backoff(self) -> None:
+        self._resolver_backoff.reset()
+        if self._resolve_at is not None:
+            self._resolve_at = self.now
+        for subchannel in self._subchannels:
+            subchannel.reset_backoff()
+
+    def close(self, now: float) -> None:
+        """Ends the channel. The calls that wait, and those on connections, are the shell's to cancel."""
+        self._do(functools.partial(self._stop, _SHUTDOWN), now)
+
+    # What the shell reports.
+
+    def resolved(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The target has been looked up."""
+        self._do(functools.partial(self._resolved, endpoints), now)
+
+    def _resolved(self, endpoints: Sequence[Endpoint]) -> None:
+        self._resolving = False
+        if self._balancer is None:
+            return
+        self._resolver_backoff.reset()
+        self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
+        if endpoints:
+            self._balancer.update(endpoints, self._policy[1])
+        else:
+            self._balancer.resolution_failed("the target's name has no addresses")
+
+    def resolution_failed(self, reason: str, now: float) -> None:
+        """The target could not be looked up; it is tried again behind a delay."""
+        self._do(functools.partial(self._resolution_failed, reason), now)
+
+    def _resolution_failed(self, reason: str) -> None:
+        self._resolving = False
+        if self._balancer is not None:
+            self._resolve_at = self.now + self._resolver_backoff.next_delay()
+            self._balancer.resolution_failed(reason)
+
+    def connected(self, subchannel: Subchannel, connection: ClientConnection, now: float) -> None:
+        """An attempt has led to a connection on which the server's SETTINGS have arrived."""
+        self._do(functools.partial(self._connected, subchannel, connection), now)
+
+    def _connected(self, subchannel: Subchannel, connection: ClientConnection) -> None:
+        self._connections[connection] = subchannel
+        if not subchannel.connected(connection):
+            self._shell.leave(connection)
+
+    def connect_failed(self, subchannel: Subchannel, reason: str, now: float) -> None:
+        """An attempt has failed."""
+        self._do(functools.partial(subchannel.connect_failed, reason), now)
+
+    def connection_draining(self, connection: ClientConnection, unsent: Sequence[ClientCall], now: float) -> None:
+        """A connection takes no more calls; those that never left it are picked for again."""
+        if connection is self.direct:
+            self.direct = None
+        self._do(functools.partial(self._connection_draining, connection, unsent), now)
+
+    def _connection_draining(self, connection: ClientConnection, unsent: Sequence[ClientCall]) -> None:
+        subchannel = self._connections.get(connection)
+        if subchannel is not None:
+            subchannel.connection_left(connection)
+        for call in unsent:
+            # Behind what the policy makes of it, so that they don't fail because of what has been left.
+            self._events.append(functools.partial(self._pick, call))
+
+    def connection_lost(self, connection: ClientConnection, now: float) -> None:
+        """A connection is closed, after it had been reported as draining."""
+        self._do(functools.partial(self._connections.pop, connection, None), now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Does what is due."""
+        self._do(self._handle_timeout, now)
+
+    def _handle_timeout(self) -> None:
+        if self._idle_at is not None and self.now >= self._idle_at:
+            self._check_idle()
+        if self._resolve_at is not None and self.now >= self._resolve_at:
+            self._resolve()
+        for subchannel in list(self._subchannels):
+            subchannel.handle_timeout(self.now)
+        if self._balancer is not None:
+            self._balancer.handle_timeout()
+
+    # One thing after the other.
+
+    def _do(self, action: Callable[[], object], now: float) -> None:
+        """Runs an action and all that comes of it, unless that is under way already: then it is done in its turn."""
+        self.now = now
+        events = self._events
+        events.append(action)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while events or self._picker_is_new:
+                if events:
+                    events.popleft()()
+                else:
+                    self._picker_is_new = False
+                    self._pick_again()
+        finally:
+            self._busy = False
+        wakeup = self._next_wakeup()
+        if wakeup != self._wakeup:
+            self._wakeup = wakeup
+            self._shell.on_wakeup(wakeup)
+
+    def _next_wakeup(self) -> float | None:
+        times = [self._idle_at, self._resolve_at]
+        times += [subchannel.next_wakeup() for subchannel in self._subchannels]
+        if self._balancer is not None:
+            times.append(self._balancer.next_wakeup())
+        return min((time for time in times if time is not None), default=None)
+
+    def _move(self, state: ChannelConnectivity) -> None:
+        if state is not self.state and self.state is not _SHUTDOWN:
+            self.state = state
+            self._shell.on_state(state)
+
+    # Idleness.
+
+    def _leave_idle(self) -> None:
+        if self.state is _SHUTDOWN:
+            return
+        if self._balancer is not None:
+            self._balancer.exit_idle()
+            return
+        policy, _ = self._policy
+        self._balancer = policy(self)
+        self._picker = QueuePicker()
+        self._move(_CONNECTING)
+        if self._settings.idle_timeout is not None:
+            self._idle_at = self.now + self._settings.idle_timeout
+        self._resolve()
+
+    def _check_idle(self) -> None:
+        assert self._settings.idle_timeout is not None
+        used_at = max((connection.used_at for connection in self._connections), default=0.0)
+        busy = self._waiting or any(connection.calls for connection in self._connections)
+        self._idle_at = (self.now if busy else used_at) + self._settings.idle_timeout
+        if self._idle_at <= self.now:
+            self._stop(_IDLE)
+
+    def _stop(self, state: ChannelConnectivity) -> None:
+        """Lets everything go."""
+        self.direct = self._idle_at = self._resolve_at = None
+        self._resolving = False
+        balancer, self._balancer = self._balancer, None
+        if balancer is not None:
+            balancer.close()
+        self._picker = QueuePicker(self._leave_idle)
+        self._move(state)
+
+    # Helper: what policies ask for.
+
+    def create_subchannel(
+        self, endpoint: Endpoint, on_change: Callable[[Subchannel, ChannelConnectivity], None]
+    ) -> Subchannel:
+        """Makes a subchannel; its changes are told one after the other."""
+
+        def changed(subchannel: Subchannel, state: ChannelConnectivity) -> None:
+            self._events.append(functools.partial(on_change, subchannel, state))
+
+        backoff = Backoff(self._settings.backoff, self.random)
+        timeout = self._settings.min_connect_timeout
+        subchannel = Subchannel(endpoint, self._shell, backoff, timeout, changed, self._forget)
+        self._subchannels[subchannel] = None
+        return subchannel
+
+    def _forget(self, subchannel: Subchannel) -> None:
+        self._subchannels.pop(subchannel, None)
+
+    def publish(self, state: ChannelConnectivity, picker: Picker) -> None:
+        """Takes the state and the picker of the policy."""
+        if self._balancer is None:
+            return
+        self._picker = picker
+        self._picker_is_new = True
+        self.direct = None
+        if isinstance(picker, FixedPicker) and isinstance(picker.result, Pick) and picker.result.on_done is None:
+            self.direct = picker.result.subchannel.connection
+        self._move(state)
+
+    def request_resolution(self) -> None:
+        """Resolves again, as soon as that may be."""
+        if not self._resolving and self._resolve_at is None:
+            self._resolve_at = max(self._may_resolve_at, self.now)
+
+    def _resolve(self) -> None:
+        self._resolve_at = None
+        if not self._resolving:
+            self._resolving = True
+            self._shell.resolve()
+
+    def target_is_bad(self, reason: str) -> None:
+        """The target can't be understood, so every call fails, whether or not it waits for ready."""
+        self._picker = FixedPicker(Fail(Status(StatusCode.UNAVAILABLE, reason), drop=True))

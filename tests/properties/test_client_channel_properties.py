@@ -1,0 +1,159 @@
+"""Whatever happens to a channel, in whatever order: no call is lost or answered twice, and no state is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pygrpc.core.balancing import find
+from pygrpc.core.client_connection import ClientConnection
+from pygrpc.status import StatusCode
+from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SHUTDOWN, FakeShell
+from tests.core.pair import RESPONSE, ClientEnd, RawPeer
+
+NAMES = st.lists(st.sampled_from(["a", "b", "c6", "d6"]), min_size=1, max_size=4)
+ANSWER = [*RESPONSE, (b"grpc-status", b"5")]
+
+
+class Channel(RuleBasedStateMachine):
+    """A channel, the servers that it reaches, and all calls that were ever made."""
+
+    @initialize(policy=st.sampled_from(["pick_first", "round_robin"]))
+    def make(self, policy: str) -> None:
+        self.shell = FakeShell()
+        found = find(policy)
+        assert found is not None
+        self.shell.channel._policy = (found, None)
+        self.peers: list[RawPeer] = []
+        self.calls: list[ClientEnd] = []
+        self.resolved = False
+
+    @rule(wait_for_ready=st.booleans())
+    def start_a_call(self, wait_for_ready: bool) -> None:
+        if self.shell.channel.state is not SHUTDOWN:
+            self.calls.append(self.shell.call(wait_for_ready))
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def cancel_a_call(self, data: Any) -> None:
+        data.draw(st.sampled_from(self.calls)).call.cancel()
+
+    @rule(names=NAMES)
+    def resolve(self, names: list[str]) -> None:
+        if self.shell.look_ups:
+            self.shell.resolved(*names)
+            self.resolved = self.resolved or self.shell.channel.state is not IDLE
+
+    @rule()
+    def fail_to_resolve(self) -> None:
+        if self.shell.look_ups:
+            self.shell.resolution_failed()
+
+    @precondition(lambda self: self.shell.attempts)
+    @rule(data=st.data())
+    def connect(self, data: Any) -> None:
+        self.peers.append(self.shell.answer(data.draw(st.sampled_from(sorted(self.shell.attempts)))))
+
+    @precondition(lambda self: self.shell.attempts)
+    @rule(data=st.data())
+    def fail_to_connect(self, data: Any) -> None:
+        self.shell.fail(data.draw(st.sampled_from(sorted(self.shell.attempts))))
+
+    def open_peers(self) -> list[RawPeer]:
+        return [peer for peer in self.peers if peer.core in self.shell.connections]
+
+    @precondition(lambda self: self.open_peers())
+    @rule(data=st.data())
+    def lose_a_connection(self, data: Any) -> None:
+        self.shell.lose(data.draw(st.sampled_from(self.open_peers())))
+
+    @precondition(lambda self: self.open_peers())
+    @rule(data=st.data(), error_code=st.sampled_from([0, 11]))
+    def say_goodbye(self, data: Any, error_code: int) -> None:
+        peer = data.draw(st.sampled_from(self.open_peers()))
+        peer.now = self.shell.now
+        peer.send(peer.goaway(data.draw(st.sampled_from([0, 1, 2**31 - 1])), error_code))
+        self.shell._close_if_over(peer.core)
+
+    @precondition(lambda self: self.open_peers())
+    @rule(data=st.data(), streams=st.integers(0, 3))
+    def limit_the_streams(self, data: Any, streams: int) -> None:
+        peer = data.draw(st.sampled_from(self.open_peers()))
+        peer.now = self.shell.now
+        peer.send(peer.settings({3: streams}))
+
+    @precondition(lambda self: any(peer.core.calls for peer in self.open_peers()))
+    @rule(data=st.data())
+    def answer_a_call(self, data: Any) -> None:
+        peer = data.draw(st.sampled_from([peer for peer in self.open_peers() if peer.core.calls]))
+        peer.now = self.shell.now
+        peer.send(peer.headers(data.draw(st.sampled_from(sorted(peer.core.calls))), ANSWER, True))
+        self.shell._close_if_over(peer.core)
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.25, 1.0, 5.0, 31.0, 2000.0]))
+    def wait(self, seconds: float) -> None:
+        self.shell.wait(seconds)
+
+    @rule()
+    def wake_it(self) -> None:
+        self.shell.channel.exit_idle(self.shell.now)
+
+    @rule()
+    def reset_the_delays(self) -> None:
+        self.shell.channel.reset_backoff(self.shell.now)
+
+    @precondition(lambda self: len(self.calls) > 3)
+    @rule()
+    def close(self) -> None:
+        self.shell.channel.close(self.shell.now)
+
+    # What is always so.
+
+    @invariant()
+    def each_call_is_in_one_place(self) -> None:
+        waiting = self.shell.channel.waiting
+        on_connections = [call for connection in self.shell.connections for call in connection.all_calls()]
+        places = waiting + on_connections
+        assert len(places) == len(set(places))
+        for end in self.calls:
+            assert (end.call in places) is not end.call.ended
+            assert end.events.count("done") == end.call.ended
+
+    @invariant()
+    def only_who_may_fail_fails(self) -> None:
+        for end in self.calls:
+            if end.call.wait_for_ready and end.code is StatusCode.UNAVAILABLE:
+                # It was under way on a connection that broke, or that the server left before it.
+                assert end.call.stream_id
+
+    @invariant()
+    def the_state_is_true(self) -> None:
+        channel = self.shell.channel
+        ready = [each for each in self.shell.connections.values() if each.state is READY]
+        if channel.state is READY:
+            assert ready
+        elif channel.state in (CONNECTING, FAILED):
+            assert not ready
+        elif channel.state is SHUTDOWN:
+            assert not self.shell.attempts
+            assert self.shell.wakeup is None
+        if channel.direct is not None:
+            assert channel.state is READY
+            assert not channel.direct.draining
+
+    @invariant()
+    def somebody_works_for_calls_that_wait(self) -> None:
+        channel = self.shell.channel
+        if channel.waiting and channel.state is not SHUTDOWN:
+            assert self.shell.attempts or self.shell.wakeup is not None or channel._resolving
+
+    @invariant()
+    def no_subchannel_is_kept_for_nothing(self) -> None:
+        assert len(self.shell.channel._subchannels) <= 4
+        for connection in self.shell.connections:
+            assert isinstance(connection, ClientConnection)
+
+
+TestChannel = Channel.TestCase
