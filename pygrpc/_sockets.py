@@ -166,14 +166,16 @@ def _is_dead_socket(path: str) -> bool:
     return False
 
 
-def describe_peer(family: int, name: Any, own_name: Any) -> str:
+def describe_peer(family: int | None, name: Any, own_name: Any) -> str:
     """How ``peer()`` names the other end of a connection.
 
     Args:
-        family: The family of the socket.
+        family: The family of the socket; None for what is no socket, which is named by its name.
         name: What ``getpeername`` returned, or None.
         own_name: What ``getsockname`` returned, which names a Unix socket's server.
     """
+    if family is None:
+        return str(name)
     if family == getattr(socket, "AF_UNIX", None) or not name:
         path = name or own_name or ""
         return peer_name("unix", "", 0, path.decode(errors="replace") if isinstance(path, bytes) else str(path))

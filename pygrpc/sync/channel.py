@@ -26,7 +26,7 @@ from pygrpc.options import Options
 from pygrpc.status import StatusCode
 from pygrpc.sync import fork
 from pygrpc.sync.authentication import NOT_PRIVATE, Authentication
-from pygrpc.sync.connecting import Attempt, ClientTransport
+from pygrpc.sync.connecting import Attempt, ClientTransport, Endpoint, begin_to_connect
 from pygrpc.sync.driver import Driver
 from pygrpc.sync.multicallable import (
     StreamStreamMultiCallable,
@@ -219,6 +219,14 @@ class Channel(interfaces.Channel):
         if self._attempt is not None:
             self.driver.remove_urgent(self._attempt)
             self._attempt = None
+
+    def open_socket(self, endpoint: Endpoint) -> Any:
+        """Begins to connect to an endpoint.
+
+        Raises:
+            OSError: It fails at once.
+        """
+        return begin_to_connect(endpoint)
 
     def on_attempt_failed(self, reason: str) -> None:
         """No address could be reached."""

@@ -92,6 +92,9 @@ class ConnectionOwner(Protocol):
     http2_settings: Http2Settings
     security: ClientSecurity
 
+    def open_socket(self, endpoint: Endpoint) -> socket.socket:
+        """Begins to connect to an endpoint."""
+
     def on_connected(self, transport: "ClientTransport") -> None:
         """An attempt has led to a connection that works."""
 
@@ -275,7 +278,7 @@ class Attempt:
     def _try(self, endpoint: Endpoint, now: float) -> None:
         self._next = now + HEAD_START
         try:
-            sock = _begin_to_connect(endpoint)
+            sock = self._owner.open_socket(endpoint)
         except OSError as error:
             self._note(endpoint, error.strerror or str(error))
         else:
@@ -319,7 +322,12 @@ class Attempt:
                 transport.lost("another attempt was faster")
 
 
-def _begin_to_connect(endpoint: Endpoint) -> socket.socket:
+def begin_to_connect(endpoint: Endpoint) -> socket.socket:
+    """Makes a socket that doesn't block and is on its way to an endpoint.
+
+    Raises:
+        OSError: It fails at once.
+    """
     sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

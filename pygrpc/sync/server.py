@@ -159,7 +159,16 @@ class _Service:
             for listener in binding.sockets:
                 self.io.listen(listener, lambda sock: self._accepted(sock, security))
 
+    def accept_in_process(self, sock: Any) -> None:
+        if not self.started or self.stopping:
+            raise ConnectionRefusedError("the server is stopping" if self.stopping else "the server is not started")
+        self.io.post(lambda: self._accepted(sock, ServerSecurity(insecure_server_credentials())))
+
     def _accepted(self, sock: Any, security: ServerSecurity) -> None:
+        if self.stopping:
+            # It came while the server was being stopped.
+            sock.close()
+            return
         try:
             transport = ServerTransport(self, sock, security)
         except ConnectionError as error:
@@ -387,6 +396,17 @@ class Server(interfaces.Server):
 
     def start(self) -> None:  # noqa: D102
         self._service.start()
+
+    def accept_in_process(self, sock: Any) -> None:
+        """Serves a connection that needs no socket.
+
+        Args:
+            sock: The server's end, something that passes for a socket.
+
+        Raises:
+            ConnectionError: The server isn't started, or is stopping.
+        """
+        self._service.accept_in_process(sock)
 
     # Stopping.
 

@@ -46,7 +46,7 @@ class Transport(Generic[C]):
         #: Counts the bytes that a TLS socket has taken from the system already, so that no poller shows them.
         self._pending: Callable[[], int] = _nothing_pending
         core.on_output = self.on_output
-        if sock.family != getattr(socket, "AF_UNIX", None):
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket_changed()
 
