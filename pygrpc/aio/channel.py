@@ -98,7 +98,6 @@ class Channel(base.Channel):
         self.user_agent = " ".join(agent for agent in agents if agent).encode()
         self.http2_settings = Http2Settings(
             stream_window=options.stream_window,
-            connection_window=max(8 * options.stream_window, 1 << 20),
             max_frame_size=options.max_frame_size,
             max_header_list_size=options.max_metadata_size,
         )

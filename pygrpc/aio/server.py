@@ -98,7 +98,6 @@ class Server(base.Server):
         self._limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
         self._settings = Http2Settings(
             stream_window=options.stream_window,
-            connection_window=max(8 * options.stream_window, 1 << 20),
             max_frame_size=options.max_frame_size,
             max_header_list_size=options.max_metadata_size,
             max_concurrent_streams=options.max_concurrent_streams,

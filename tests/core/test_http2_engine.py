@@ -113,6 +113,11 @@ def test_a_server_announces_its_limit_of_streams(limit: int | None) -> None:
     assert settings.get(SettingsFrame.ENABLE_PUSH, 0) == 0
 
 
+@pytest.mark.parametrize(("stream", "connection"), [(1, 1 << 20), (1 << 20, 8 << 20), (2**31 - 1, 2**31 - 1)])
+def test_the_window_of_a_connection_follows_that_of_a_stream(stream: int, connection: int) -> None:
+    assert Http2Settings(stream_window=stream).connection_window == connection
+
+
 def test_the_default_window_needs_no_update() -> None:
     bench = Bench(client=False, greet=False, connection_window=DEFAULT_WINDOW)
     assert bench.answers(WindowUpdateFrame) == []

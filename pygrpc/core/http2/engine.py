@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pygrpc.core.http2.frames import MAX_WINDOW
 from pygrpc.core.metadata import Header
 
 #: The window that every connection begins with (RFC 9113, section 6.9.2).
@@ -31,7 +32,8 @@ class Http2Settings:
 
     Attributes:
         stream_window: Bytes that the peer may send on a stream before we credit more.
-        connection_window: The same for all streams of the connection together.
+        connection_window: The same for all streams of the connection together; 0 for eight times that of a stream, as
+            far as RFC 9113, section 6.9.1, allows it, and 1 MiB at least.
         max_frame_size: The largest frame payload we accept, in bytes.
         max_header_list_size: The header list size we ask the peer to respect, in bytes.
         hard_header_list_size: A header list beyond this size, in bytes, is a connection error; at least the size above.
@@ -40,14 +42,16 @@ class Http2Settings:
     """
 
     stream_window: int = 1 << 20
-    connection_window: int = 8 << 20
+    connection_window: int = 0
     max_frame_size: int = 1 << 17
     max_header_list_size: int = 16_384
     hard_header_list_size: int = 1 << 18
     max_concurrent_streams: int | None = None
 
     def __post_init__(self) -> None:
-        """Lets a header list that is asked for not be a connection error."""
+        """Works out the connection's window, and lets a header list that is asked for not be a connection error."""
+        if not self.connection_window:
+            object.__setattr__(self, "connection_window", min(max(8 * self.stream_window, 1 << 20), MAX_WINDOW))
         if self.hard_header_list_size < self.max_header_list_size:
             object.__setattr__(self, "hard_header_list_size", self.max_header_list_size)
 
