@@ -47,13 +47,17 @@ class Authentication:
         """
 
         def received(metadata: tuple[Metadatum, ...], error: str | None) -> None:
-            with self._driver:
-                if not call.ended:
-                    self._received(call, metadata, error, start)
+            if not call.ended:
+                self._received(call, metadata, error, start)
+
+        def received_somewhere(metadata: tuple[Metadatum, ...], error: str | None) -> None:
+            with self._driver.lock:
+                received(metadata, error)
+                self._driver.settle()
 
         if any(plugin.may_block for plugin in self._plugins):
             # A plugin may take longer than the call has, and may make calls on this very channel.
-            arguments = (self._plugins, self._context, received)
+            arguments = (self._plugins, self._context, received_somewhere)
             threading.Thread(target=request_metadata, args=arguments, name="pygrpc-credentials", daemon=True).start()
         else:
             request_metadata(self._plugins, self._context, received)

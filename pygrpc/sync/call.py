@@ -84,7 +84,8 @@ class CallState:
         channel = self.channel = parameters.channel
         self.serializer = parameters.serializer
         self.deserializer = parameters.deserializer
-        #: The threads that wait for this call, in the manner of Driver.wait.
+        #: The threads that wait for this call, for Driver.wait and Driver.notify. It lists followers only, so that the
+        #: leader must be notified even when it is empty.
         self.waiters: list[Any] = []
         self._callbacks: list[Callable[[], object]] | None = None
         plugins = channel.plugins(credentials)
@@ -113,19 +114,16 @@ class CallState:
     # What the core tells, with the lock held.
 
     def on_started(self) -> None:  # noqa: D102
-        if self.waiters:
-            self.channel.driver.notify(self.waiters)
+        self.channel.driver.notify(self.waiters)
 
     def on_initial_metadata(self) -> None:  # noqa: D102
-        if self.waiters:
-            self.channel.driver.notify(self.waiters)
+        self.channel.driver.notify(self.waiters)
 
     def on_message(self) -> None:  # noqa: D102
         self.channel.driver.notify(self.waiters)
 
     def on_writable(self) -> None:  # noqa: D102
-        if self.waiters:
-            self.channel.driver.notify(self.waiters)
+        self.channel.driver.notify(self.waiters)
 
     def on_done(self) -> None:  # noqa: D102
         self.core._listener = _SILENT
@@ -171,9 +169,11 @@ class CallState:
         Raises:
             ValueError: The channel is closed.
         """
-        with self.channel.driver:
+        driver = self.channel.driver
+        with driver.lock:
             self.channel.start(self.core, bool(wait_for_ready))
             self.channel.watch_deadline(self.core)
+            driver.settle()
 
     def send_from(self, requests: Iterable[Any]) -> None:
         """Has a thread send the requests of an iterator, with the context variables of this thread.
@@ -203,14 +203,18 @@ class CallState:
                 self.fail(Status(StatusCode.INTERNAL, "Exception serializing request!"))
                 return
             del request
-            with driver:
+            with driver.lock:
                 driver.wait(self.waiters, self._is_started, None)
                 if not core.send_message(payload):
+                    # The call is over; perhaps because of this message.
+                    driver.settle()
                     return
                 if core.backlogged:
                     driver.wait(self.waiters, self._has_room, None)
-        with driver:
+                driver.settle()
+        with driver.lock:
             core.half_close()
+            driver.settle()
 
     def _is_started(self) -> bool:
         return self.core.state is not ClientState.IDLE
@@ -242,25 +246,30 @@ class CallState:
         deadline = self.core.deadline
         first = deadline if until is None or (deadline is not None and deadline < until) else until
         driver = self.channel.driver
-        with driver:
+        with driver.lock:
             if driver.wait(self.waiters, ready, first):
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 self.core.cancel(DEADLINE_EXCEEDED)
+                driver.settle()
             return ready()
 
     def look(self) -> None:
         """Takes what has arrived, if nobody else does; for those who ask again and again without waiting."""
         if not self.core.ended:
-            with self.channel.driver:
-                self.channel.driver.look(time.monotonic())
+            driver = self.channel.driver
+            with driver.lock:
+                driver.look(time.monotonic())
+                driver.settle()
 
     # The end.
 
     def fail(self, status: Status) -> None:
         """Ends the call with an error of the user's code, unless it has ended."""
-        with self.channel.driver:
+        driver = self.channel.driver
+        with driver.lock:
             self.core.cancel(status)
+            driver.settle()
 
     def cancel(self) -> bool:
         """Ends the call because the user wants it; returns False if it had ended."""
@@ -286,13 +295,15 @@ class CallState:
 
     def add_callback(self, callback: Callable[[], object]) -> bool:
         """Calls back behind the end of the call; returns False if it has ended."""
-        with self.channel.driver:
+        driver = self.channel.driver
+        with driver.lock:
             if self.core.ended:
                 return False
             if self._callbacks is None:
                 self._callbacks = []
-                self.channel.driver.add_urgent(self)
+                driver.add_urgent(self)
             self._callbacks.append(callback)
+            driver.settle()
             return True
 
 
@@ -325,9 +336,8 @@ class UnaryResponse(CallState):
         Raises:
             ValueError: The channel is closed.
         """
-        core, driver = self.core, self.channel.driver
-        with driver:
-            self.channel.start(core, bool(wait_for_ready))
+        with self.channel.driver.lock:
+            self.channel.start(self.core, bool(wait_for_ready))
             self._finish_here()
 
     def run_with(self, requests: Iterable[Any], wait_for_ready: bool | None) -> None:
@@ -337,21 +347,29 @@ class UnaryResponse(CallState):
             ValueError: The channel is closed.
         """
         driver = self.channel.driver
-        with driver:
+        with driver.lock:
             self.channel.start(self.core, bool(wait_for_ready))
-        self.send_from(requests)
-        with driver:
-            self._finish_here()
-
-    def _finish_here(self) -> None:
-        core = self.core
+            driver.settle()
         try:
-            if not self.channel.driver.wait(self.waiters, self._is_over, core.deadline):
-                core.cancel(DEADLINE_EXCEEDED)
+            self.send_from(requests)
+            with driver.lock:
+                self._finish_here()
         except BaseException:
             # A signal handler raised: nobody will ask for this call any more.
+            self.cancel()
+            raise
+
+    def _finish_here(self) -> None:
+        core, driver = self.core, self.channel.driver
+        try:
+            if not driver.wait(self.waiters, self._is_over, core.deadline):
+                core.cancel(DEADLINE_EXCEEDED)
+        except BaseException:
+            # As above.
             core.cancel(CANCELLED_LOCALLY)
             raise
+        finally:
+            driver.settle()
 
     def share(self) -> None:
         """Says that several threads may ask for the response."""
@@ -400,10 +418,11 @@ class StreamResponse(CallState):
         while True:
             if core.ended:
                 return None
-            with driver:
+            with driver.lock:
                 if not core.has_message and not driver.wait(self.waiters, self._can_read, core.deadline):
                     core.cancel(DEADLINE_EXCEEDED)
                 raw = core.read_message()
+                driver.settle()
             if raw is not None:
                 response = deserialize(raw, self.deserializer)
                 if response is None:
@@ -412,10 +431,12 @@ class StreamResponse(CallState):
 
     def _fail_deserializing(self) -> None:
         status = Status(StatusCode.INTERNAL, "Exception deserializing response!")
-        with self.channel.driver:
+        driver = self.channel.driver
+        with driver.lock:
             if not self.core.cancel(status):
                 # The message was the last one, and the status behind it was known.
                 self.core.status = status
+            driver.settle()
 
 
 def deserialize(raw: bytes, deserializer: Callable[[bytes], Any] | None) -> Any:

@@ -127,8 +127,7 @@ class Channel(interfaces.Channel):
             call.stop_waiting()
             call.stop_waiting = None
         if self._current is not None:
-            self._current.core.now = now
-            self._current.core.start(call)
+            self._current.start(call, now)
         elif self._target_error is not None:
             call.cancel(self._target_error)
         else:
@@ -240,7 +239,7 @@ class Channel(interfaces.Channel):
         self._current = transport
         for call, wait_for_ready in self._connectivity.connected():
             if transport is self._current:
-                transport.core.start(call)
+                transport.start(call, transport.core.now)
             else:
                 self._connectivity.admit(call, wait_for_ready)
         self.driver.ensure_watcher()
@@ -261,13 +260,14 @@ class Channel(interfaces.Channel):
     # The public rest.
 
     def subscribe(self, callback: Observer, try_to_connect: bool | None = False) -> None:  # noqa: D102
-        with self.driver:
+        with self.driver.lock:
             if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
                 return
             if try_to_connect and self._target_error is None:
                 self._connectivity.want()
             self._observers.add(callback, self._connectivity.state)
             self._connect_if_due(time.monotonic())
+            self.driver.settle()
 
     def unsubscribe(self, callback: Observer) -> None:  # noqa: D102
         self.driver.act(lambda: self._observers.remove(callback))

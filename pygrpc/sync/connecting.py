@@ -68,7 +68,9 @@ def resolve(addresses: Iterable[Address], numeric: bool = False) -> list[Endpoin
             continue
         flags = socket.AI_NUMERICHOST if numeric else 0
         try:
-            results = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+            # As bytes, unless IDNA is needed: to import its codec now could lock up the child of a fork meanwhile.
+            host = address.host.encode() if address.host.isascii() else address.host
+            results = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
         except ValueError as error:
             # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
             raise OSError(str(error)) from None
@@ -173,6 +175,16 @@ class ClientTransport(Transport[ClientConnection]):
         self._driver.modify(self.socket.fileno(), READ)
         self.on_output()
 
+    def start(self, call: ClientCall, now: float) -> None:
+        """Gives a call to the connection."""
+        self.core.now = now
+        try:
+            self.core.start(call)
+        except BaseException:
+            # A signal handler raised: nobody knows how far the call has come.
+            self.lost("interrupted while a call was starting")
+            raise
+
     def want_write(self, wanted: bool) -> None:  # noqa: D102 - the contract is in Transport
         if not self.closed:
             self._driver.modify(self.socket.fileno(), READ | WRITE if wanted else READ)
@@ -250,16 +262,18 @@ class Attempt:
             reason = ""
         except OSError as error:
             found, reason = [], error.strerror or str(error)
-        with self._owner.driver:
+        driver = self._owner.driver
+        with driver.lock:
             if self._over:
                 return
-            if not found:
+            if found:
+                self._left = found
+                driver.time_set(self._next)
+                driver.hurry()
+            else:
                 names = ", ".join(str(address) for address in addresses)
                 self._give_up(f"errors resolving {names}: {reason}")
-                return
-            self._left = found
-            self._owner.driver.time_set(self._next)
-            self._owner.driver.hurry()
+            driver.settle()
 
     def next_time(self) -> float:
         """When ``on_time`` is to be called."""

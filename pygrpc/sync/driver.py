@@ -9,15 +9,17 @@ daemon thread. It becomes the leader when nobody has led for ``WATCH_DELAY`` sec
 urgent: a call with callbacks, an attempt to connect. Then it polls for as long as nothing happens. Anybody who begins
 to wait robs it of the lead; it notices when its poll returns, and goes to sleep. Callbacks of users run in the watcher.
 
-One lock guards the core, the sockets and all of this. ``with driver:`` takes it and, before it is given back, writes
-what the core has queued. The house rules:
+One lock guards the core, the sockets and all of this. The house rules:
 
-- Methods say when they require the lock.
+- Methods say when they require the lock. Whoever takes it calls ``settle`` before it is given back, which writes what
+  the core has queued: ``with driver.lock: ...; driver.settle()``. The lock is taken by a bare ``with``, since nothing
+  written in Python can be sure to give it back when a signal handler raises.
 - Only the leader handles events. Leader and watcher poll from seats of their own, since a robbed watcher still sits.
 - Nothing that a user wrote runs while the lock is held. A signal handler or a destructor may still interrupt a thread
   that holds it; what these do goes through ``act``, which puts it off in that case.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -63,7 +65,7 @@ class Driver:
         """
         self._work = weakref.ref(work)
         # Reentrant, so that it knows its owner: see ``act``.
-        self._lock: Any = threading.RLock()
+        self.lock: Any = threading.RLock()
         self._leader: object | None = None
         #: Threads that wait while somebody else leads, each on a lock of its own; the newest last.
         self._followers: dict[Any, None] = {}
@@ -89,22 +91,8 @@ class Driver:
 
     # The lock.
 
-    def __enter__(self) -> None:
-        """Takes the lock."""
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        """Writes what the core has queued, and gives the lock back."""
-        try:
-            self._settle()
-        finally:
-            self._lock.release()
-        if self._put_off:
-            # Put off by somebody who found the lock taken, and came too late for us.
-            with self:
-                pass
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Does what was put off, and writes what the core has queued; requires the lock."""
         while self._put_off:
             self._put_off.popleft()()
         work = self._work()
@@ -117,9 +105,9 @@ class Driver:
         A signal handler may raise meanwhile; even then the lock is needed, to leave in order.
         """
         interruption: BaseException | None = None
-        while not self._lock._is_owned():
+        while not self.lock._is_owned():
             try:
-                self._lock.acquire()
+                self.lock.acquire()
             except BaseException as error:
                 interruption = error
         if interruption is not None:
@@ -130,23 +118,31 @@ class Driver:
 
         For what signal handlers and destructors may call.
         """
-        if self._lock._is_owned():
+        if self.lock._is_owned():
             self._put_off.append(action)
+            # This thread may have settled already.
+            self._wake_everybody()
         else:
-            with self:
+            with self.lock:
                 action()
+                self.settle()
 
     def act_without_waiting(self, action: Callable[[], object]) -> None:
-        """Runs an action with the lock if that is free; else its holder or the next leader runs it. Never waits."""
+        """Runs an action with the lock if that is free; else its holder or the next one runs it. Never waits."""
         self._put_off.append(action)
-        if self._lock._is_owned():
-            return
-        if self._lock.acquire(blocking=False):
-            self.__exit__()
+        if not self.lock._is_owned() and self.lock.acquire(blocking=False):
+            try:
+                self.settle()
+            finally:
+                self.lock.release()
         else:
-            # The holder may have looked already, so whoever polls next looks.
-            self._leader_seat.interrupt()
-            self._watcher_seat.interrupt()
+            # The holder may have settled already.
+            self._wake_everybody()
+
+    def _wake_everybody(self) -> None:
+        """Makes the leader and the watcher settle; the lock is not required."""
+        self._leader_seat.interrupt()
+        self._wake_watcher()
 
     # Sockets and times; all require the lock.
 
@@ -202,7 +198,7 @@ class Driver:
         leads = False
         try:
             while True:
-                self._settle()
+                self.settle()
                 if ready():
                     return True
                 may_lead = self._leader is None or self._leader is _WATCHER
@@ -231,7 +227,7 @@ class Driver:
         if self._leader is None and self._handlers and now - self._looked_at >= since:
             self._leader = _WAITER
             try:
-                self._settle()
+                self.settle()
                 self._poll(self._leader_seat, _WAITER, now)
             finally:
                 self._hand_on()
@@ -255,7 +251,7 @@ class Driver:
         timeout = -1 if until is None else min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
         interrupted = True
         try:
-            self._lock.release()
+            self.lock.release()
             sleeper.acquire(timeout=timeout)
             interrupted = False
         finally:
@@ -292,9 +288,12 @@ class Driver:
         timeout = None if when is None else when - time.monotonic()
         seat.sit_down()
         self._polls_for, self._poll_ends = polls_for, when
+        if self._put_off:
+            # Put off since this thread has settled, by somebody who found nobody sitting here to interrupt.
+            timeout = 0.0
         events: list[tuple[int, int]] = []
         try:
-            self._lock.release()
+            self.lock.release()
             events = seat.poll(timeout)
         finally:
             self._retake()
@@ -346,17 +345,20 @@ class Driver:
             self._watcher.start()
 
     def _wake_watcher(self) -> None:
-        if self._watcher_seat.taken:
-            self._watcher_seat.interrupt()
-        elif self._watcher_sleeper is not None and self._watcher_sleeper.locked():
-            self._watcher_sleeper.release()
+        """Makes the watcher look; the lock is not required."""
+        self._watcher_seat.interrupt()
+        sleeper = self._watcher_sleeper
+        if sleeper is not None and sleeper.locked():
+            # Somebody else without the lock may have been faster.
+            with contextlib.suppress(RuntimeError):
+                sleeper.release()
 
     def _watch(self) -> None:
         """The watcher's thread; takes the lock by itself."""
         try:
             self._watch_until_closed()
         finally:
-            with self:
+            with self.lock:
                 self._watcher = None
                 if self._leader is _WATCHER:
                     self._hand_on()
@@ -365,7 +367,8 @@ class Driver:
         seen_turns = -1
         eager = False
         while True:
-            with self:
+            with self.lock:
+                self.settle()
                 self._watcher_sleeps_deep = False
                 callbacks, self._callbacks = self._callbacks, deque()
                 if callbacks:

@@ -34,7 +34,7 @@ class Inbox:
         self.expired = threading.Event()
         self.flushed = 0
         self.driver = Driver(self)
-        with self.driver:
+        with self.driver.lock:
             self.driver.register(self.here.fileno(), READ, self.receive)
 
     def receive(self, mask: int, now: float) -> None:
@@ -57,17 +57,17 @@ class Inbox:
         self.there.sendall(bytes(messages))
 
     def take(self, ready: Callable[[], bool], timeout: float = BOUND) -> bool:
-        with self.driver:
+        with self.driver.lock:
             return self.driver.wait(self.waiters, ready, time.monotonic() + timeout)
 
     def take_any(self, timeout: float = BOUND) -> int | None:
-        with self.driver:
+        with self.driver.lock:
             if self.driver.wait(self.waiters, lambda: bool(self.messages), time.monotonic() + timeout):
                 return self.messages.pop(0)
         return None
 
     def close(self) -> None:
-        with self.driver:
+        with self.driver.lock:
             self.driver.unregister(self.here.fileno())
             self.driver.close()
         self.here.close()
@@ -124,8 +124,8 @@ def test_what_has_come_counts_even_when_the_time_is_up(inbox: Inbox) -> None:
 
 def test_output_is_written_before_a_wait_and_behind_a_section(inbox: Inbox) -> None:
     before = inbox.flushed
-    with inbox.driver:
-        pass
+    with inbox.driver.lock:
+        inbox.driver.settle()
     assert inbox.flushed == before + 1
     inbox.take(lambda: False, timeout=0)
     assert inbox.flushed >= before + 3
@@ -172,7 +172,7 @@ def test_notify_wakes_a_leader_that_polls(inbox: Inbox) -> None:
     threads = run(lambda: answers.put(inbox.take(done.is_set)))
     until_polling(inbox)
     done.set()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.notify(inbox.waiters)
     assert answers.get(timeout=BOUND) is True
     join(threads)
@@ -190,11 +190,11 @@ def test_what_is_registered_meanwhile_is_polled_too(inbox: Inbox) -> None:
     seen: queue.SimpleQueue[int] = queue.SimpleQueue()
     threads = run(lambda: inbox.take(lambda: 1 in inbox.messages))
     until_polling(inbox)
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.register(here.fileno(), READ, lambda mask, now: seen.put(here.recv(1)[0]))
     there.send(b"\7")
     assert seen.get(timeout=BOUND) == 7
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.modify(here.fileno(), READ)
         inbox.driver.unregister(here.fileno())
         inbox.driver.unregister(here.fileno())
@@ -207,7 +207,7 @@ def test_what_is_registered_meanwhile_is_polled_too(inbox: Inbox) -> None:
 def test_times_are_kept_by_whoever_leads(inbox: Inbox) -> None:
     threads = run(lambda: inbox.take(inbox.expired.is_set))
     until_polling(inbox)
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.due = time.monotonic() + 0.01
         inbox.driver.time_set(inbox.due)
     join(threads)
@@ -215,7 +215,7 @@ def test_times_are_kept_by_whoever_leads(inbox: Inbox) -> None:
 
 def test_look_takes_what_is_there(inbox: Inbox) -> None:
     inbox.send(1)
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.look(time.monotonic(), since=3600.0 * 24 * 365 * 1000)
         assert inbox.messages == []
         inbox.driver.look(time.monotonic())
@@ -226,7 +226,7 @@ def test_look_takes_what_is_there(inbox: Inbox) -> None:
 
 
 def test_the_watcher_takes_over_when_nobody_waits(inbox: Inbox) -> None:
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.ensure_watcher()
         inbox.driver.ensure_watcher()
     inbox.due = time.monotonic()
@@ -240,40 +240,40 @@ def test_the_watcher_takes_over_when_nobody_waits(inbox: Inbox) -> None:
 
 def test_the_watcher_can_be_robbed(inbox: Inbox) -> None:
     thing = object()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.add_urgent(thing)
     until_polling(inbox)
     for number in range(20):
         threads = run(lambda number=number: inbox.send(number))
         assert inbox.take_any() == number
         join(threads)
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.remove_urgent(thing)
         inbox.driver.remove_urgent(thing)
 
 
 def test_a_leader_that_leaves_something_urgent_calls_the_watcher(inbox: Inbox) -> None:
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.ensure_watcher()
     thing = object()
     threads = run(lambda: inbox.take(lambda: 1 in inbox.messages))
     until_polling(inbox)
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.add_urgent(thing)
     inbox.send(1)
     join(threads)
     inbox.due = time.monotonic()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.time_set(inbox.due)
     wait(inbox.expired)
 
 
 def test_callbacks_run_in_the_watcher_without_the_lock(inbox: Inbox) -> None:
     seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.post(lambda: seen.put(threading.current_thread().name))
         inbox.driver.post(lambda: 1 / 0)
-        inbox.driver.post(lambda: seen.put(inbox.driver._lock._is_owned()))
+        inbox.driver.post(lambda: seen.put(inbox.driver.lock._is_owned()))
         inbox.driver.post(lambda: (inbox.send(5), seen.put(inbox.take_any())))
     assert [seen.get(timeout=BOUND) for _ in range(3)] == ["pygrpc-watcher", False, 5]
 
@@ -281,7 +281,7 @@ def test_callbacks_run_in_the_watcher_without_the_lock(inbox: Inbox) -> None:
 def test_a_callback_that_takes_long_holds_up_no_waiter(inbox: Inbox) -> None:
     leave = threading.Event()
     entered = threading.Event()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.add_urgent(inbox)
         inbox.driver.post(lambda: (entered.set(), wait(leave)))
     wait(entered)
@@ -292,7 +292,7 @@ def test_a_callback_that_takes_long_holds_up_no_waiter(inbox: Inbox) -> None:
 
 def test_a_driver_keeps_no_work_alive() -> None:
     inbox = Inbox()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.unregister(inbox.here.fileno())
         inbox.driver.add_urgent(object())
     until_polling(inbox)
@@ -303,7 +303,7 @@ def test_a_driver_keeps_no_work_alive() -> None:
     gc.collect()
     assert reference() is None
     watcher = driver._watcher
-    with driver:
+    with driver.lock:
         driver.close()
     assert watcher is not None
     watcher.join(BOUND)
@@ -313,14 +313,14 @@ def test_a_driver_keeps_no_work_alive() -> None:
 def test_closing_runs_what_is_posted() -> None:
     inbox = Inbox()
     seen = threading.Event()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.post(seen.set)
         watcher = watcher_of(inbox)
     inbox.close()
     wait(seen)
     watcher.join(BOUND)
     assert not watcher.is_alive()
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.ensure_watcher()
     assert inbox.driver._watcher is None
 
@@ -330,10 +330,11 @@ def test_closing_runs_what_is_posted() -> None:
 
 def test_an_action_of_the_thread_that_holds_the_lock_is_put_off(inbox: Inbox) -> None:
     done: list[str] = []
-    with inbox.driver:
+    with inbox.driver.lock:
         inbox.driver.act(lambda: done.append("act"))
         inbox.driver.act_without_waiting(lambda: done.append("act_without_waiting"))
         assert done == []
+        inbox.driver.settle()
     assert done == ["act", "act_without_waiting"]
     inbox.driver.act(lambda: done.append("again"))
     inbox.driver.act_without_waiting(lambda: done.append("at once"))
@@ -342,10 +343,45 @@ def test_an_action_of_the_thread_that_holds_the_lock_is_put_off(inbox: Inbox) ->
 
 def test_an_action_is_left_to_the_thread_that_holds_the_lock(inbox: Inbox) -> None:
     done = threading.Event()
-    with inbox.driver:
+    with inbox.driver.lock:
         join(run(lambda: inbox.driver.act_without_waiting(done.set)))
         assert not done.is_set()
+        inbox.driver.settle()
     assert done.is_set()
+
+
+def test_an_action_that_comes_behind_the_holder_is_left_to_the_watcher(inbox: Inbox) -> None:
+    done = threading.Event()
+    with inbox.driver.lock:
+        inbox.driver.ensure_watcher()
+        inbox.driver.settle()
+        join(run(lambda: inbox.driver.act_without_waiting(done.set)))
+        assert not done.is_set()
+    wait(done)
+
+
+def test_an_action_behind_settling_is_left_to_the_watcher(inbox: Inbox) -> None:
+    done = threading.Event()
+    with inbox.driver.lock:
+        inbox.driver.ensure_watcher()
+        inbox.driver.settle()
+        # As a signal handler would.
+        inbox.driver.act(done.set)
+    wait(done)
+
+
+def test_an_action_that_comes_just_before_the_poll_is_done(inbox: Inbox) -> None:
+    done = threading.Event()
+    seat = inbox.driver._leader_seat
+    sit_down = seat.sit_down
+
+    def too_late_to_settle() -> None:
+        if not done.is_set():
+            join(run(lambda: inbox.driver.act_without_waiting(done.set)))
+        sit_down()
+
+    seat.sit_down = too_late_to_settle  # type: ignore[method-assign]
+    assert inbox.take(done.is_set)
 
 
 def test_an_action_is_done_by_the_leader(inbox: Inbox) -> None:
