@@ -162,6 +162,19 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         while core.backlogged and not core.ended:
             await self._wait()
 
+    def respond(self, message: Any) -> bool:
+        """Sends the only response and OK at once; returns False if there is more to say than that."""
+        core = self._core
+        if (
+            self._code not in (None, StatusCode.OK)
+            or self._details
+            or self._trailing_headers
+            or not self._compress_next
+            or core.state is not ServerState.OPEN
+        ):
+            return False
+        return core.respond(self._serialize(message))
+
     def _serialize(self, message: Any) -> bytes:
         serializer = self.handler.response_serializer
         if serializer is None:
@@ -358,7 +371,7 @@ class HandlerRunner:
         if behavior is not None and _runs_in_loop(behavior):
             # The usual case, without the steps that the others need.
             response = await behavior(context.take_request(), context)
-            if context.code() in (None, StatusCode.OK):
+            if not context.respond(response) and context.code() in (None, StatusCode.OK):
                 await context.write(response)
             return
         behavior = behavior or handler.stream_stream or handler.stream_unary or handler.unary_stream

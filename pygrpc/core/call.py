@@ -13,7 +13,7 @@ windows and the transport allow, several small messages to a frame. Whoever writ
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pygrpc.core.compression import (
@@ -23,7 +23,17 @@ from pygrpc.core.compression import (
     compressor,
     decompress,
 )
-from pygrpc.core.framing import PREFIX_SIZE, MalformedMessage, MessageReader, MessageTooLarge, frame_message
+from pygrpc.core.framing import (
+    PREFIX_SIZE,
+    Compressed,
+    MalformedMessage,
+    Message,
+    MessageReader,
+    MessageTooLarge,
+    frame_message,
+    message_prefix,
+    only_message,
+)
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
@@ -33,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Bytes a call may have queued for sending before its writer has to wait.
 SEND_BACKLOG = 65_536
+#: The size in bytes from which on a message is not copied to get its prefix.
+_WORTH_NO_COPY = 4096
 
 
 class MessageLimits:
@@ -56,29 +68,36 @@ class Call:
     #: How this end is named in status messages.
     side = ""
 
+    # What a call begins with. Most calls never change most of it, so it is kept here and not made for each of them.
+
+    connection: "Connection | None" = None
+    stream_id = 0
+    #: Whether the peer has ended its side of the stream.
+    remote_ended = False
+    local_ended = False
+    #: Bytes that wait for a reader, which the connection counts too: messages, and what came behind them. A message
+    #: that is still incomplete doesn't count while it is the next one, since nobody could make room by reading.
+    unread = 0
+    #: Bytes of messages that are not in a DATA frame yet.
+    pending_bytes = 0
+    _receive_encoding: bytes | None = None
+    _send_encoding: bytes | None = None
+    #: Messages that wait for a reader; a deque from the first one on.
+    _messages: Collection[Message] = ()
+    #: Wire bytes of the messages that wait, prefixes included.
+    _waiting = 0
+    #: Bytes that arrived and for which the peer has no credit yet.
+    _uncredited = 0
+    #: Puts messages together; made when something comes that is not exactly one message.
+    _reader: MessageReader | None = None
+    #: What is to be sent; a deque from the first message on.
+    _out: Collection[bytes | memoryview] = ()
+    #: What ends our side once all messages are sent: False while it is open.
+    _ending: Sequence[Header] | bool = False
+
     def __init__(self, limits: MessageLimits) -> None:
         """Makes a call that is not on a stream yet."""
-        self.connection: Connection | None = None
-        self.stream_id = 0
         self._limits = limits
-        self._reader = MessageReader(limits.receive)
-        self._messages: deque[tuple[bool, bytes]] = deque()
-        #: Wire bytes of the messages that wait, prefixes included.
-        self._waiting = 0
-        #: Bytes that arrived and for which the peer has no credit yet.
-        self._uncredited = 0
-        #: Bytes that wait for a reader, which the connection counts too: messages, and what came behind them. A message
-        #: that is still incomplete doesn't count while it is the next one, since nobody could make room by reading.
-        self.unread = 0
-        #: Whether the peer has ended its side of the stream.
-        self.remote_ended = False
-        self._receive_encoding: bytes | None = None
-        self._send_encoding: bytes | None = None
-        self._out: deque[bytes | memoryview] = deque()
-        self._out_size = 0
-        #: What ends our side once all messages are sent: None while it is open.
-        self._ending: Sequence[Header] | bool = False
-        self.local_ended = False
 
     # Receiving.
 
@@ -94,94 +113,137 @@ class Call:
         """
         if not self._messages:
             return None
-        compressed, payload = self._messages.popleft()
+        assert type(self._messages) is deque
+        message = self._messages.popleft()
+        compressed = type(message) is Compressed
+        payload: bytes = message[0] if compressed else message
         self._waiting -= len(payload) + PREFIX_SIZE
-        self._read_bytes(self.unread - self._held)
-        if not self.remote_ended:
-            self._credit()
-        if compressed:
-            try:
-                payload = self._decompress(payload)
-            except MalformedCompression as error:
-                self._fail(Status(StatusCode.INTERNAL, str(error)))
-                return None
-            except DecompressedTooLarge:
-                limit = self._limits.receive
-                details = f"{self.side}: Received message larger than max after decompression (limit {limit})"
-                self._fail(Status(StatusCode.RESOURCE_EXHAUSTED, details))
-                return None
-        return payload
-
-    def _decompress(self, payload: bytes) -> bytes:
-        if self._receive_encoding is None:
-            raise MalformedCompression("a message is flagged as compressed, but the call has no grpc-encoding")
-        return decompress(self._receive_encoding, payload, self._limits.receive)
-
-    def _receive(self, data: bytes, flow_controlled: int) -> bool:
-        """Takes the bytes of one DATA frame; returns False if they ended the call."""
-        self._uncredited += flow_controlled
-        try:
-            for message in self._reader.feed(data):
-                self._messages.append(message)
-                self._waiting += len(message[1]) + PREFIX_SIZE
-        except MessageTooLarge as error:
-            details = f"{self.side}: Received message larger than max ({error.size} vs. {error.limit})"
-            self._fail_behind_messages(Status(StatusCode.RESOURCE_EXHAUSTED, details))
-            return False
-        except MalformedMessage as error:
-            self._fail_behind_messages(Status(StatusCode.INTERNAL, str(error)))
-            return False
         connection = self.connection
         if connection is not None:
+            read = self.unread - self._held
+            if read > 0:
+                # A call that the connection has forgotten counts for nothing there any more.
+                self.unread -= read
+                connection.bytes_read(read)
+            if not self.remote_ended:
+                self._credit()
+        return self._decompressed(payload) if compressed else payload
+
+    def _decompressed(self, payload: bytes) -> bytes | None:
+        try:
+            if self._receive_encoding is None:
+                raise MalformedCompression("a message is flagged as compressed, but the call has no grpc-encoding")
+            return decompress(self._receive_encoding, payload, self._limits.receive)
+        except MalformedCompression as error:
+            self._fail(Status(StatusCode.INTERNAL, str(error)))
+        except DecompressedTooLarge:
+            limit = self._limits.receive
+            details = f"{self.side}: Received message larger than max after decompression (limit {limit})"
+            self._fail(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+        return None
+
+    def _receive(self, data: bytes, flow_controlled: int) -> int:
+        """Takes the bytes of one DATA frame.
+
+        Returns:
+            How many messages they complete; -1 if they ended the call.
+        """
+        self._uncredited += flow_controlled
+        messages = self._messages
+        if type(messages) is not deque:
+            messages = self._messages = deque()
+        if self._reader is None and (message := only_message(data, self._limits.receive)) is not None:
+            messages.append(message)
+            self._waiting += len(data)
+            came = 1
+        else:
+            came = self._cut(data, messages)
+            if came < 0:
+                return came
+        connection = self.connection
+        if connection is not None and messages:
             held = self._held
-            connection.bytes_wait(held - self.unread)
+            connection.unread += held - self.unread
             self.unread = held
-        return True
+        return came
+
+    def _cut(self, data: bytes, messages: deque[Message]) -> int:
+        """Takes bytes that are not exactly one message, or that come behind such."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = MessageReader(self._limits.receive)
+        before, taken = len(messages), reader.taken
+        try:
+            reader.feed(data, messages)
+        except MessageTooLarge as error:
+            details = f"{self.side}: Received message larger than max ({error.size} vs. {error.limit})"
+            return self._unreadable(Status(StatusCode.RESOURCE_EXHAUSTED, details), before)
+        except MalformedMessage as error:
+            return self._unreadable(Status(StatusCode.INTERNAL, str(error)), before)
+        # What went into the reader and is not in it any more came out of it.
+        self._waiting += taken + len(data) - reader.taken
+        return len(messages) - before
+
+    def _unreadable(self, status: Status, before: int) -> int:
+        """Ends the call because of what came behind its messages, of which so many had been there before."""
+        self._waiting += sum(
+            len(message[0] if type(message) is Compressed else message) + PREFIX_SIZE
+            for message in list(self._messages)[before:]
+        )
+        self._fail_behind_messages(status)
+        return -1
 
     @property
     def _held(self) -> int:
         """Bytes that get no credit before somebody reads."""
-        return self._waiting + self._reader.buffered if self._messages else 0
+        if not self._messages:
+            return 0
+        return self._waiting if self._reader is None else self._waiting + self._reader.buffered
+
+    def _truncated(self) -> int | None:
+        """The bytes that are here of a message whose rest is not; None if there is no such message."""
+        reader = self._reader
+        return reader.buffered if reader is not None and reader.mid_message else None
 
     def _credit(self) -> None:
         """Gives the peer credit for what is read, in portions of a quarter of the window (fewer, larger updates)."""
-        due = self._uncredited - self._held
         connection = self.connection
-        if connection is not None and due >= connection.credit_threshold:
+        if connection is None or self._uncredited < connection.credit_threshold:
+            return
+        due = self._uncredited - self._held
+        if due >= connection.credit_threshold:
             self._uncredited -= due
             connection.engine.increment_window(self.stream_id, due)
             connection.on_output()
 
-    def _read_bytes(self, size: int) -> None:
-        # A call that the connection has forgotten counts for nothing there any more.
-        if size > 0 and self.connection is not None:
-            self.unread -= size
-            self.connection.bytes_read(size)
-
     def discard_messages(self) -> None:
         """Drops what is not read; nobody will."""
-        self._messages.clear()
-        self._waiting = 0
-        self._read_bytes(self.unread)
+        if self._messages:
+            self._messages = ()
+            self._waiting = 0
+            if self.unread and self.connection is not None:
+                unread, self.unread = self.unread, 0
+                self.connection.bytes_read(unread)
 
     # Sending.
 
     @property
     def backlogged(self) -> bool:
         """Whether a writer should wait for its ``writable`` notice before it writes more."""
-        return self._out_size > SEND_BACKLOG
+        return self.pending_bytes > SEND_BACKLOG
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of messages that are not in a DATA frame yet."""
-        return self._out_size
-
-    def _queue_message(self, payload: bytes, compress: bool) -> bool:
-        """Frames a message into the send queue; returns False if it is over the limit, which ended the call."""
+    def _within_limit(self, payload: bytes) -> bool:
+        """Whether a message may be sent; one over the limit ends the call."""
         limit = self._limits.send
         if 0 <= limit < len(payload):
             details = f"{self.side}: Sent message larger than max ({len(payload)} vs. {limit})"
             self._fail(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+            return False
+        return True
+
+    def _queue_message(self, payload: bytes, compress: bool) -> bool:
+        """Frames a message into the send queue; returns False if it is over the limit, which ended the call."""
+        if not self._within_limit(payload):
             return False
         compressed = False
         if compress and self._send_encoding is not None:
@@ -190,9 +252,16 @@ class Call:
             compressed = len(smaller) < len(payload)
             if compressed:
                 payload = smaller
-        framed = frame_message(payload, compressed)
-        self._out.append(framed)
-        self._out_size += len(framed)
+        out = self._out
+        if type(out) is not deque:
+            out = self._out = deque()
+        size = len(payload)
+        if size < _WORTH_NO_COPY:
+            out.append(frame_message(payload, compressed))
+        else:
+            out.append(message_prefix(size, compressed))
+            out.append(payload)
+        self.pending_bytes += size + PREFIX_SIZE
         self._want_to_send()
         return True
 
@@ -206,19 +275,19 @@ class Call:
         Returns:
             Whether there is more to send that the peer's windows allow now.
         """
-        assert self.connection is not None
-        engine = self.connection.engine
+        connection = self.connection
+        assert connection is not None
+        engine = connection.engine
         if self._out:
-            window = engine.send_window(self.stream_id)
-            size = min(self._out_size, window, self.connection.send_frame_size)
+            size = min(self.pending_bytes, engine.send_window(self.stream_id), connection.send_frame_size)
             if size <= 0:
                 return False
-            data = self._take(size)
-            self._out_size -= size
+            parts = self._take(size)
+            self.pending_bytes -= size
             end = not self._out and self._ending is True
             if end:
                 self.local_ended = True
-            engine.send_data(self.stream_id, data, end)
+            engine.send_data_parts(self.stream_id, parts, size, end)
             if self._out:
                 return True
             if end:
@@ -234,30 +303,28 @@ class Call:
             self._on_local_end()
         return False
 
-    def _take(self, size: int) -> bytes | memoryview:
+    def _take(self, size: int) -> Collection[bytes | memoryview]:
+        """Takes the first bytes off the queue, in pieces."""
         out = self._out
-        first = out[0]
-        if len(first) == size:
-            return out.popleft()
-        if len(first) > size:
-            # A view: to slice bytes would copy the whole rest of a large message for every frame.
-            view = memoryview(first)
-            out[0] = view[size:]
-            return view[:size]
+        if size == self.pending_bytes:
+            self._out = ()
+            return out
+        assert type(out) is deque
         parts: list[bytes | memoryview] = []
         while size:
             part = out.popleft()
             if len(part) > size:
+                # A view: to slice bytes would copy the whole rest of a large message for every frame.
                 view = memoryview(part)
                 out.appendleft(view[size:])
                 part = view[:size]
             parts.append(part)
             size -= len(part)
-        return b"".join(parts)
+        return parts
 
     def _drop_output(self) -> None:
-        self._out.clear()
-        self._out_size = 0
+        self._out = ()
+        self.pending_bytes = 0
 
     def _on_local_end(self) -> None:
         """Our side of the stream has just ended."""

@@ -93,6 +93,18 @@ class ClientCall(Call):
 
     side = "CLIENT"
 
+    state = ClientState.IDLE
+    initial_metadata: RawMetadata | None = None
+    #: How the call ended; set before the state is DONE.
+    status: Status | None = None
+    #: Whether the call waits while no connection can be had, instead of failing (doc/wait-for-ready.md).
+    wait_for_ready = False
+    #: Told the status once it is known, for the policy that chose the connection.
+    on_end: Callable[[Status], None] | None = None
+    #: Undoes the wait for a connection or for a stream, while there is one.
+    stop_waiting: Callable[[], object] | None = None
+    _responses = 0
+
     def __init__(
         self,
         listener: ClientCallListener,
@@ -113,23 +125,12 @@ class ClientCall(Call):
             limits: The sizes of messages allowed.
             send_encoding: The encoding for requests, or None for identity.
         """
-        super().__init__(limits)
+        self._limits = limits
         self._listener = listener
         self.request_headers = request_headers
         self._response_streaming = response_streaming
-        self._responses = 0
         self.deadline = deadline
         self._send_encoding = send_encoding
-        self.state = ClientState.IDLE
-        #: Whether the call waits while no connection can be had, instead of failing (doc/wait-for-ready.md).
-        self.wait_for_ready = False
-        #: Told the status once it is known, for the policy that chose the connection.
-        self.on_end: Callable[[Status], None] | None = None
-        self.initial_metadata: RawMetadata | None = None
-        #: How the call ended; set before the state is DONE.
-        self.status: Status | None = None
-        #: Undoes the wait for a connection or for a stream, while there is one.
-        self.stop_waiting: Callable[[], object] | None = None
 
     @property
     def ended(self) -> bool:
@@ -210,10 +211,9 @@ class ClientCall(Call):
             if self.state is ClientState.AWAITING_HEADERS:
                 self._end_now(Status(StatusCode.INTERNAL, "the server sent DATA before headers"), ErrorCode.CANCEL)
             return
-        before = len(self._messages)
-        if not self._receive(data, flow_controlled):
+        came = self._receive(data, flow_controlled)
+        if came < 0:
             return
-        came = len(self._messages) - before
         self._responses += came
         if self._responses > 1 and not self._response_streaming:
             details = "the server sent more than one message to a call with a single response"
@@ -264,8 +264,7 @@ class ClientCall(Call):
         self._conclude(status)
 
     def _check_complete(self, status: Status) -> Status:
-        if self._reader.mid_message:
-            size = self._reader.buffered
+        if (size := self._truncated()) is not None:
             return Status(
                 StatusCode.INTERNAL, f"the server ended the call in the middle of a message ({size} bytes in)"
             )

@@ -76,7 +76,11 @@ class ClientConnection(Connection):
             return
         call.connection = self
         self.calls[call.stream_id] = call
-        self.want_to_send(call)
+        if self._senders or not self.may_send_now() or call.pump():
+            self._senders[call] = None
+        elif call.pending_bytes:
+            self._blocked[call] = None
+        self.on_output()
         call.started()
 
     def _open_waiting(self) -> None:
@@ -89,7 +93,8 @@ class ClientConnection(Connection):
         """Takes a call off the connection, which may make room for one that waits."""
         super().forget(call)
         self.used_at = self.now
-        self._open_waiting()
+        if self._queue:
+            self._open_waiting()
 
     def drain(self) -> None:
         """Lets the calls on streams finish, hands back those that wait, and takes no more."""

@@ -65,7 +65,8 @@ class Connection:
         self.send_frame_size = 16_384
         self.credit_threshold = settings.stream_window // 4
         self._connection_threshold = settings.connection_window // 4
-        self._unread = 0
+        #: Bytes of all calls that wait for a reader; see ``Call.unread``.
+        self.unread = 0
         self._owed = 0
         #: Calls with something to send, in turn; and those of them that wait for the peer's window.
         self._senders: dict[Call, None] = {}
@@ -99,6 +100,8 @@ class Connection:
         """Returns bytes to write; call again until it is empty."""
         engine = self.engine
         senders = self._senders
+        if not senders and not engine.queued:
+            return b""
         while senders and not self.sending_paused and engine.queued < _BURST:
             call = next(iter(senders))
             del senders[call]
@@ -133,24 +136,28 @@ class Connection:
         self._senders[call] = None
         self.on_output()
 
-    def bytes_wait(self, size: int) -> None:
-        """A call has received bytes that wait for a reader."""
-        self._unread += size
+    def may_send_now(self) -> bool:
+        """Whether DATA of a call may go to the engine at once, past the calls that are in line for the next write."""
+        return not self.sending_paused and self.engine.queued < _BURST
 
     def bytes_read(self, size: int) -> None:
         """Somebody has read, or dropped, bytes of a call's DATA."""
-        self._unread -= size
-        self._credit_connection()
+        self.unread -= size
+        if self._owed >= self._connection_threshold:
+            self._credit_connection()
 
     def forget(self, call: Call) -> None:
         """Takes a call off the connection: it is over in both directions."""
         if self.calls.get(call.stream_id) is call:
             del self.calls[call.stream_id]
-            self._senders.pop(call, None)
-            self._blocked.pop(call, None)
+            if self._senders:
+                self._senders.pop(call, None)
+            if self._blocked:
+                self._blocked.pop(call, None)
             # Messages may still wait to be read, but they hold up no other call's credit any more.
-            self.bytes_read(call.unread)
-            call.unread = 0
+            if call.unread:
+                self.bytes_read(call.unread)
+                call.unread = 0
             self.on_output()
 
     def fail(self, error_code: int, message: str) -> None:
@@ -188,10 +195,11 @@ class Connection:
         call = self.calls.get(stream_id)
         if call is not None:
             call.data_received(data, flow_controlled, end_stream)
-        self._credit_connection()
+        if self._owed >= self._connection_threshold:
+            self._credit_connection()
 
     def _credit_connection(self) -> None:
-        if self._owed >= self._connection_threshold and self._unread <= _UNREAD_LIMIT:
+        if self.unread <= _UNREAD_LIMIT:
             self.engine.increment_window(0, self._owed)
             self._owed = 0
             self.on_output()

@@ -1,12 +1,34 @@
 """Length-prefixed messages: a flag byte, a big-endian length of four bytes, the message (PROTOCOL-HTTP2.md)."""
 
 import struct
-from collections.abc import Iterator
+from typing import NamedTuple, NoReturn, Protocol
 
 PREFIX_SIZE = 5
 #: Pieces of a message that wait as they came. A small piece takes far more memory than its bytes, so more are merged.
 _MAX_PIECES = 256
 _PREFIX = struct.Struct(">BI")
+_unpack_prefix = _PREFIX.unpack_from
+_pack_prefix = _PREFIX.pack
+#: What -1, any size, means: the largest size that a prefix can announce.
+_LARGEST_SIZE = 0xFFFFFFFF
+
+
+class Compressed(NamedTuple):
+    """A message whose flag says that it is compressed."""
+
+    payload: bytes
+
+
+#: A message as it came. Few are compressed, so the others are nothing but their bytes: a flood of small messages that
+#: wait to be read must not take many times the memory of its bytes.
+Message = bytes | Compressed
+
+
+class Messages(Protocol):
+    """Where messages are put."""
+
+    def append(self, message: Message, /) -> None:
+        """Adds one."""
 
 
 class MessageTooLarge(Exception):
@@ -30,7 +52,31 @@ class MalformedMessage(Exception):
 
 def frame_message(payload: bytes, compressed: bool = False) -> bytes:
     """Puts the five-byte prefix before a message."""
-    return _PREFIX.pack(compressed, len(payload)) + payload
+    return _pack_prefix(compressed, len(payload)) + payload
+
+
+def message_prefix(size: int, compressed: bool) -> bytes:
+    """The prefix alone, for a message of so many bytes."""
+    return _pack_prefix(compressed, size)
+
+
+def only_message(data: bytes, limit: int) -> Message | None:
+    """Reads bytes that are exactly one message, which most DATA frames are.
+
+    Args:
+        data: The bytes.
+        limit: The largest message accepted, in bytes; -1 for any.
+
+    Returns:
+        The message; None if they are anything else, which is for a ``MessageReader`` to look at.
+    """
+    size = len(data) - PREFIX_SIZE
+    if size < 0 or size > limit >= 0:
+        return None
+    flag, length = _unpack_prefix(data)
+    if length != size or flag > 1:
+        return None
+    return Compressed(data[PREFIX_SIZE:]) if flag else data[PREFIX_SIZE:]
 
 
 class MessageReader:
@@ -39,7 +85,7 @@ class MessageReader:
     A size is refused as soon as its prefix is here; no byte of such a message is kept.
     """
 
-    __slots__ = ("_buffered", "_chunks", "_compressed", "_limit", "_merged", "_size")
+    __slots__ = ("_chunks", "_compressed", "_limit", "_merged", "_size", "buffered")
 
     def __init__(self, limit: int) -> None:
         """Makes a reader.
@@ -47,78 +93,84 @@ class MessageReader:
         Args:
             limit: The largest message accepted, in bytes; -1 for any.
         """
-        self._limit = limit if limit >= 0 else 0xFFFFFFFF
+        self._limit = limit if limit >= 0 else _LARGEST_SIZE
         self._merged = bytearray()
         self._chunks: list[bytes] = []
-        self._buffered = 0
+        #: The number of bytes kept that belong to an incomplete message or prefix.
+        self.buffered = 0
         #: Size of the message whose prefix was read, or -1 while the prefix is incomplete.
         self._size = -1
         self._compressed = False
 
     @property
-    def buffered(self) -> int:
-        """The number of bytes kept that belong to an incomplete message or prefix."""
-        return self._buffered
+    def taken(self) -> int:
+        """The number of bytes that belong to what is incomplete: those kept, and a prefix that was read."""
+        return self.buffered if self._size < 0 else self.buffered + PREFIX_SIZE
 
     @property
     def mid_message(self) -> bool:
         """Whether the stream would be truncated if it ended here."""
-        return self._buffered > 0 or self._size >= 0
+        return self.buffered > 0 or self._size >= 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[bool, bytes]]:
-        """Takes bytes and yields the messages that they complete as (compressed, message).
+    def feed(self, data: bytes, messages: Messages) -> None:
+        """Takes bytes, and appends the messages that they complete.
 
         Raises:
-            MessageTooLarge: A prefix exceeds the limit.
-            MalformedMessage: A flag byte is neither 0 nor 1.
+            MessageTooLarge: A prefix exceeds the limit; the messages before it have been appended.
+            MalformedMessage: A flag byte is neither 0 nor 1; likewise.
         """
-        size = len(data)
-        if self._size < 0 and not self._buffered and size >= PREFIX_SIZE:
-            # The usual case, one message in one DATA frame, needs no buffer and no second copy.
-            flag, length = _PREFIX.unpack_from(data)
-            self._check(flag, length)
-            if size == PREFIX_SIZE + length:
-                yield flag == 1, data[PREFIX_SIZE:]
-                return
-        yield from self._feed_slowly(data)
-
-    def _feed_slowly(self, data: bytes) -> Iterator[tuple[bool, bytes]]:
-        offset, end = 0, len(data)
-        while True:
-            wanted = (PREFIX_SIZE if self._size < 0 else self._size) - self._buffered
+        offset, end, limit = 0, len(data), self._limit
+        while self.buffered or self._size >= 0:
+            # Something is incomplete: the rest of a prefix, or of a message.
+            wanted = (PREFIX_SIZE if self._size < 0 else self._size) - self.buffered
             piece = data[offset : offset + wanted]
+            offset += len(piece)
             if len(piece) < wanted:
-                if piece:
-                    self._keep(piece)
+                self._keep(piece)
                 return
-            offset += wanted
-            if self._buffered:
-                piece = b"".join((self._merged, *self._chunks, piece))
-                self._merged = bytearray()
-                self._chunks.clear()
-                self._buffered = 0
-            if self._size < 0:
-                flag, length = _PREFIX.unpack(piece)
-                self._check(flag, length)
-                self._compressed = flag == 1
-                self._size = length
-                if length and offset == end:
-                    return
-            else:
-                self._size = -1
-                yield self._compressed, piece
-                if offset == end:
-                    return
+            self._complete(piece, messages)
+        while end - offset >= PREFIX_SIZE:
+            flag, length = _unpack_prefix(data, offset)
+            if flag > 1 or length > limit:
+                self._refuse(flag, length)
+            start = offset + PREFIX_SIZE
+            offset = start + length
+            if offset > end:
+                self._compressed, self._size = flag == 1, length
+                self._keep(data[start:])
+                return
+            messages.append(Compressed(data[start:offset]) if flag else data[start:offset])
+        if offset < end:
+            self._keep(data[offset:])
+
+    def _complete(self, piece: bytes, messages: Messages) -> None:
+        """Takes the end of a prefix, or of a message."""
+        if self.buffered:
+            piece = b"".join((self._merged, *self._chunks, piece))
+            self._merged = bytearray()
+            self._chunks.clear()
+            self.buffered = 0
+        if self._size >= 0:
+            self._size = -1
+            messages.append(Compressed(piece) if self._compressed else piece)
+            return
+        flag, length = _unpack_prefix(piece)
+        if flag > 1 or length > self._limit:
+            self._refuse(flag, length)
+        if length:
+            self._compressed, self._size = flag == 1, length
+        else:
+            messages.append(Compressed(b"") if flag else b"")
 
     def _keep(self, piece: bytes) -> None:
-        self._buffered += len(piece)
-        self._chunks.append(piece)
-        if len(self._chunks) > _MAX_PIECES:
-            self._merged += b"".join(self._chunks)
-            self._chunks.clear()
+        if piece:
+            self.buffered += len(piece)
+            self._chunks.append(piece)
+            if len(self._chunks) > _MAX_PIECES:
+                self._merged += b"".join(self._chunks)
+                self._chunks.clear()
 
-    def _check(self, flag: int, length: int) -> None:
+    def _refuse(self, flag: int, length: int) -> NoReturn:
         if flag > 1:
             raise MalformedMessage(f"the flag byte of a message must be 0 or 1, not {flag}")
-        if length > self._limit:
-            raise MessageTooLarge(length, self._limit)
+        raise MessageTooLarge(length, self._limit)

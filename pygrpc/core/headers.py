@@ -137,8 +137,8 @@ def request_headers(
 def response_headers(encoding: bytes | None, metadata: list[Header]) -> Sequence[Header]:
     """Builds the first header block of a response that is not Trailers-Only."""
     if encoding is None and not metadata:
-        return _PLAIN_RESPONSE
-    headers = list(_PLAIN_RESPONSE)
+        return PLAIN_RESPONSE
+    headers = list(PLAIN_RESPONSE)
     if encoding is not None:
         headers.append((b"grpc-encoding", encoding))
     headers += metadata
@@ -148,7 +148,7 @@ def response_headers(encoding: bytes | None, metadata: list[Header]) -> Sequence
 def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence[Header]:
     """Builds the trailers of a response; the status is sent even when it is OK."""
     if code is StatusCode.OK and not details and not metadata:
-        return _PLAIN_OK
+        return PLAIN_TRAILERS
     headers = [(b"grpc-status", b"%d" % code.value[0])]
     if details:
         headers.append((b"grpc-message", encode_message(details[:_LONGEST_DETAILS])))
@@ -157,8 +157,8 @@ def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence
 
 
 #: The blocks of nearly every response. Tuples, which an engine need not encode again.
-_PLAIN_RESPONSE = ((b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING))
-_PLAIN_OK = ((b"grpc-status", b"0"),)
+PLAIN_RESPONSE = ((b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING))
+PLAIN_TRAILERS = ((b"grpc-status", b"0"),)
 
 
 def trailers_only(http_status: bytes, trailing: Sequence[Header]) -> list[Header]:

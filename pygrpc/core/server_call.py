@@ -18,7 +18,10 @@ from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits
 from pygrpc.core.compression import encoding_name
+from pygrpc.core.framing import frame_message
 from pygrpc.core.headers import (
+    PLAIN_RESPONSE,
+    PLAIN_TRAILERS,
     RequestHead,
     parse_trailers,
     response_headers,
@@ -57,6 +60,7 @@ _TRANSITIONS: dict[ServerState, dict[_Event, ServerState]] = {
     ServerState.STATUS_SENT: {_Event.WRITTEN: ServerState.CLOSED, _Event.LOST: ServerState.CLOSED},
     ServerState.CLOSED: {},
 }
+_OK = Status(StatusCode.OK, "")
 _ACTIVE = frozenset([ServerState.OPEN, ServerState.HEADERS_SENT])
 
 
@@ -81,19 +85,21 @@ class ServerCall(Call):
 
     side = "SERVER"
 
+    state = ServerState.OPEN
+    listener: ServerCallListener | None = None
+    #: Whether any number of requests is right; otherwise exactly one is. Set by whoever knows the method.
+    request_streaming = True
+    #: How the call ended, or None.
+    status: Status | None = None
+    _requests = 0
+
     def __init__(self, head: RequestHead, deadline: float | None, limits: MessageLimits) -> None:
         """Makes a call for a request whose headers have come."""
-        super().__init__(limits)
+        self._limits = limits
         self.head = head
         self.deadline = deadline
-        self.state = ServerState.OPEN
-        self.listener: ServerCallListener | None = None
-        self._receive_encoding = head.encoding
-        #: Whether any number of requests is right; otherwise exactly one is. Set by whoever knows the method.
-        self.request_streaming = True
-        self._requests = 0
-        #: How the call ended, or None.
-        self.status: Status | None = None
+        if head.encoding is not None:
+            self._receive_encoding = head.encoding
 
     @property
     def ended(self) -> bool:
@@ -118,7 +124,7 @@ class ServerCall(Call):
 
         The choice is made known in the headers, so it counts until they are sent.
         """
-        encoding = encoding_name(compression)
+        encoding = encoding_name(compression) if compression else None
         self._send_encoding = encoding if encoding in self.head.accept_encoding else None
 
     def send_headers(self, metadata: list[Header]) -> None:
@@ -135,6 +141,32 @@ class ServerCall(Call):
         if self.state is ServerState.OPEN:
             self.send_headers([])
         return self.state is ServerState.HEADERS_SENT and self._queue_message(payload, compress)
+
+    def respond(self, payload: bytes) -> bool:
+        """Does all at once for the commonest answer: one response, OK, no metadata.
+
+        What allows it is written past the calls in line; otherwise it is the same as ``send_message`` and ``finish``.
+
+        Returns:
+            Whether the call ends so; False if it had ended before, or ends because of the message's size.
+        """
+        connection = self.connection
+        if (
+            self.state is ServerState.OPEN
+            and self._send_encoding is None
+            and connection is not None
+            and connection.may_send_now()
+            and self._within_limit(payload)
+            and connection.engine.send_response(self.stream_id, PLAIN_RESPONSE, frame_message(payload), PLAIN_TRAILERS)
+        ):
+            self.status = _OK
+            self.state = ServerState.STATUS_SENT
+            self.discard_messages()
+            self.local_ended = True
+            connection.on_output()
+            self._on_local_end()
+            return True
+        return self.send_message(payload) and self.finish(_OK, [])
 
     def finish(self, status: Status, metadata: list[Header], extra: tuple[Header, ...] = ()) -> bool:
         """Sends the status behind all messages; returns False if the call had ended before.
@@ -190,11 +222,10 @@ class ServerCall(Call):
         if self.state not in _ACTIVE:
             self.remote_ended = self.remote_ended or end_stream
             return
-        before = len(self._messages)
-        if not self._receive(data, flow_controlled):
+        came = self._receive(data, flow_controlled)
+        if came < 0:
             self.remote_ended = self.remote_ended or end_stream
             return
-        came = len(self._messages) - before
         self._requests += came
         if self._requests > 1 and not self.request_streaming:
             self.remote_ended = self.remote_ended or end_stream
@@ -212,8 +243,7 @@ class ServerCall(Call):
         self.remote_ended = True
         if self.state not in _ACTIVE:
             return
-        if self._reader.mid_message:
-            size = self._reader.buffered
+        if (size := self._truncated()) is not None:
             details = f"the client ended its requests in the middle of a message ({size} bytes in)"
             self._fail(Status(StatusCode.INTERNAL, details))
         elif not self.request_streaming and self._requests != 1:

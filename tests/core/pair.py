@@ -37,6 +37,7 @@ from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
+from tests.core.framed import feed
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 OK = Status(StatusCode.OK, "")
@@ -380,7 +381,7 @@ class RawPeer:
         """The messages that came on one stream so far."""
         reader = MessageReader(-1)
         frames = [frame for frame in self.of_stream(stream_id) if isinstance(frame, DataFrame)]
-        return [payload for frame in frames for _, payload in reader.feed(frame.data)]
+        return [payload for frame in frames for payload, _ in feed(reader, frame.data)]
 
     def resets(self) -> dict[int, int]:
         """The error code of each RST_STREAM that came so far, by stream; the first of each."""

@@ -96,7 +96,7 @@ def assert_quiet(pair: Pair) -> None:
     for connection, settings in ((pair.client, pair.client_settings), (pair.server, pair.server_settings)):
         assert connection.failure is None
         assert not connection.calls
-        assert connection._unread == 0
+        assert connection.unread == 0
         assert not connection._senders
         assert not connection._blocked
         assert connection._owed < settings.connection_window // 4
@@ -150,14 +150,14 @@ def test_many_slow_readers_stop_at_the_limit_of_the_connection(monkeypatch: pyte
     clients = [pair.start(*[bytes(9995)] * 10) for _ in range(50)]
     pair.exchange()
     kept = sum(50 * [100_000]) - sum(end.call.pending_bytes for end in clients)
-    assert pair.server._unread <= kept <= 300_000 + 100_000
+    assert pair.server.unread <= kept <= 300_000 + 100_000
     # And they go on as soon as somebody reads.
     read = 0
     for _ in range(100):
         read += sum(len(end.read()) for end in pair.server_owner.calls)
         pair.exchange()
     assert read == 500
-    assert pair.server._unread == 0
+    assert pair.server.unread == 0
 
 
 @pytest.mark.parametrize("size", [65_536, 1 << 20, 50 << 20])

@@ -205,7 +205,7 @@ def test_a_failure_ends_every_call_once(how: str) -> None:
     for connection in (pair.client, pair.server):
         assert connection.closing
         assert not connection.calls
-        assert connection._unread == 0
+        assert connection.unread == 0
     pair.lose("again")
     for client, _ in ends:
         assert client.events.count("done") == 1
@@ -255,10 +255,10 @@ def test_a_failure_while_much_is_unread(monkeypatch: pytest.MonkeyPatch) -> None
     peer.send(peer.headers(1, REQUEST))
     for _ in range(3):
         peer.send(peer.data(1, frame_message(bytes(100_000))))
-    assert core._unread > 100_000
+    assert core.unread > 100_000
     peer.send(peer.data(99, b"x"))
     assert core.failure is not None
-    assert core._unread == 0
+    assert core.unread == 0
     assert owner.calls[0].events[-2:] == ["cancelled", "closed"]
 
 
@@ -271,7 +271,7 @@ def test_messages_that_were_received_can_be_read_behind_a_failure() -> None:
     assert core.failure is not None
     assert len(end.read()) == 50
     assert end.code is StatusCode.OK
-    assert core._unread == 0
+    assert core.unread == 0
 
 
 def test_frames_for_calls_that_are_gone_are_passed_over() -> None:

@@ -406,6 +406,35 @@ def test_we_send_no_more_than_the_window_and_the_frame_size() -> None:
     assert [len(frame.data) for frame in bench.answers(DataFrame)] == [16_384, 3616]
 
 
+def test_data_may_come_in_pieces() -> None:
+    bench = Bench(client=True)
+    bench.open()
+    bench.engine.send_data_parts(1, [b"ab", memoryview(b"cd"), b""], 4, False)
+    bench.engine.send_data_parts(1, [], 0, True)
+    assert [(frame.data, sorted(frame.flags)) for frame in bench.answers(DataFrame)] == [
+        (b"abcd", []),
+        (b"", ["END_STREAM"]),
+    ]
+
+
+def test_a_whole_response_keeps_to_the_windows() -> None:
+    bench = Bench(client=False, peer={SettingsFrame.INITIAL_WINDOW_SIZE: 20_000})
+    head, tail = tuple(RESPONSE), ((b"grpc-status", b"0"),)
+    for stream_id in (1, 3, 5):
+        bench.feed(bench.peer.headers(stream_id, REQUEST, True))
+    assert not bench.engine.send_response(1, head, b"x" * 16_385, tail)
+    assert not bench.engine.send_response(99, head, b"x", tail)
+    for stream_id in (1, 3, 5):
+        assert bench.engine.send_response(stream_id, head, b"x" * 16_384, tail)
+        assert bench.engine.send_window(stream_id) == 0
+    bench.feed(bench.peer.headers(7, REQUEST, True))
+    assert bench.engine.send_window(7) == DEFAULT_WINDOW - 3 * 16_384
+    assert not bench.engine.send_response(7, head, b"x" * (DEFAULT_WINDOW - 3 * 16_384 + 1), tail)
+    bench.feed(bench.peer.settings({SettingsFrame.INITIAL_WINDOW_SIZE: 5}))
+    assert not bench.engine.send_response(7, head, b"x" * 6, tail)
+    assert bench.engine.send_response(7, head, b"x" * 5, tail)
+
+
 @pytest.mark.parametrize("windows", [{"stream_window": 100}, {"connection_window": DEFAULT_WINDOW}], ids=str)
 def test_a_peer_that_exceeds_a_window_fails(windows: dict[str, int]) -> None:
     bench = Bench(client=False, **windows)

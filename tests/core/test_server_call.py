@@ -7,13 +7,14 @@ import pytest
 from pygrpc.compression import Compression
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.compression import compressor
-from pygrpc.core.framing import frame_message
+from pygrpc.core.framing import MessageReader, frame_message
 from pygrpc.core.http2 import ErrorCode
 from pygrpc.core.metadata import Header
 from pygrpc.core.server_call import ServerState
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
+from tests.core.framed import feed
 from tests.core.pair import ANY, REQUEST, RawPeer, ServerEnd, ServerOwner, raw_client
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -305,12 +306,96 @@ def test_the_next_message_can_be_left_uncompressed() -> None:
 
 
 def messages_with_flags(bench: Bench) -> list[tuple[bool, bytes]]:
-    from pygrpc.core.framing import MessageReader
-
     bench.peer.receive()
-    reader = MessageReader(-1)
     data = b"".join(frame.data for frame in bench.peer.of_stream(1) if frame.type == 0)
-    return list(reader.feed(data))
+    return [(compressed, payload) for payload, compressed in feed(MessageReader(-1), data)]
+
+
+# All at once.
+
+
+def wire_of(bench: Bench) -> list[tuple[object, ...]]:
+    bench.peer.receive()
+    return [
+        (type(frame).__name__, sorted(frame.flags), getattr(frame, "fields", getattr(frame, "data", None)))
+        for frame in bench.peer.of_stream(1)
+    ]
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["ended", "open"])
+@pytest.mark.parametrize("payload", [b"", b"x" * 100, b"x" * 30_000, b"x" * 100_000], ids=len)
+def test_respond_is_what_the_steps_are(payload: bytes, end: bool) -> None:
+    at_once, in_steps = Bench(end=end), Bench(end=end)
+    assert at_once.call.respond(payload)
+    assert in_steps.call.send_message(payload)
+    assert in_steps.end.finish()
+    assert wire_of(at_once) == wire_of(in_steps)
+    assert at_once.end.events == in_steps.end.events
+    assert at_once.call.state is in_steps.call.state
+    assert (at_once.end.code, at_once.call.ended) == (StatusCode.OK, True)
+    assert at_once.core.calls.keys() == in_steps.core.calls.keys()
+
+
+def test_the_second_and_third_respond_are_as_the_first() -> None:
+    # The header blocks are literals first, and indexed later.
+    bench = Bench(end=True)
+    for stream_id in (1, 3, 5, 7):
+        if stream_id > 1:
+            bench.peer.send(bench.peer.headers(stream_id, REQUEST, True))
+        assert bench.owner.calls[-1].call.respond(b"x")
+        bench.peer.receive()
+        head, data, tail = bench.peer.of_stream(stream_id)
+        assert head.fields[0] == (b":status", b"200")
+        assert data.data == frame_message(b"x")
+        assert tail.fields == [(b"grpc-status", b"0")]
+    assert not bench.core.calls
+
+
+@pytest.mark.parametrize("window", [0, 10])
+def test_respond_waits_for_a_window(window: int) -> None:
+    bench = Bench(end=True, peer_settings={4: window})
+    assert bench.call.respond(b"x" * 50)
+    assert bench.answer()[2] == {}
+    bench.peer.send(bench.peer.window(1, 100))
+    assert bench.answer()[1:] == ([b"x" * 50], {b"grpc-status": b"0"})
+    assert not bench.core.calls
+
+
+def test_respond_waits_while_the_transport_is_congested() -> None:
+    bench = Bench(end=True)
+    bench.core.sending_paused = True
+    assert bench.call.respond(b"x")
+    assert bench.call.pending_bytes == 6
+    bench.core.sending_paused = False
+    assert bench.answer()[1:] == ([b"x"], {b"grpc-status": b"0"})
+
+
+def test_respond_goes_on_where_messages_were_sent() -> None:
+    bench = Bench(end=True)
+    bench.end.send(b"first")
+    assert bench.call.respond(b"last")
+    assert bench.answer()[1:] == ([b"first", b"last"], {b"grpc-status": b"0"})
+
+
+def test_respond_compresses() -> None:
+    bench = Bench(ACCEPTS, end=True)
+    bench.call.set_compression(Compression.Gzip)
+    assert bench.call.respond(b"x" * 1000)
+    assert [flag for flag, _ in messages_with_flags(bench)] == [True]
+
+
+def test_respond_keeps_to_the_limit() -> None:
+    bench = Bench(end=True, limits=MessageLimits(-1, 3))
+    assert not bench.call.respond(b"four")
+    assert bench.answer()[2][b"grpc-status"] == b"8"
+    assert bench.end.events == ["requests", "cancelled", "closed"]
+
+
+def test_respond_behind_the_end_is_passed_over() -> None:
+    bench = Bench(end=True)
+    assert bench.call.respond(b"x")
+    assert not bench.call.respond(b"again")
+    assert bench.answer()[1] == [b"x"]
 
 
 # Cancellation, deadlines, loss.

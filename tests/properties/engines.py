@@ -29,6 +29,7 @@ SETTINGS = Http2Settings(
 
 REQUEST: list[Header] = [(b":method", b"POST"), (b":path", b"/a.B/C"), (b"content-type", b"application/grpc")]
 RESPONSE: list[Header] = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+TRAILERS: tuple[Header, ...] = ((b"grpc-status", b"0"),)
 BLOCKS: list[list[Header]] = [
     REQUEST,
     RESPONSE,
@@ -140,7 +141,7 @@ class Act:
 acts = st.builds(
     Act,
     st.sampled_from(
-        ["open", "open", "headers", "data", "end", "reset", "credit", "credit connection", "ping", "goaway"]
+        ["open", "open", "headers", "data", "end", "respond", "reset", "credit", "credit connection", "ping", "goaway"]
     ),
     st.sampled_from([1, 3, 5]),
     SIZES,
@@ -265,6 +266,11 @@ class Owner:
 
     def _send(self, act: Act) -> None:
         stream_id, engine = act.stream_id, self.engine
+        if act.what == "respond":
+            fresh = not self.client_side and not self.open[stream_id]
+            if fresh and engine.send_response(stream_id, tuple(RESPONSE), bytes(act.size), TRAILERS):
+                self._ended(stream_id)
+            return
         if not self.open[stream_id]:
             self.open[stream_id] = True
             engine.send_headers(stream_id, RESPONSE, False)

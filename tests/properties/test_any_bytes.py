@@ -18,6 +18,7 @@ from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.server_call import ServerState
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.status import StatusCode
+from tests.core.framed import parts
 from tests.core.pair import PREFACE, REQUEST, RESPONSE, ClientEnd, ClientOwner, Pair, ServerEnd, ServerOwner, cut
 from tests.properties.strategies import any_frames, block, frame, mutated, mutations, pieces, splits
 
@@ -38,11 +39,11 @@ def each_engine(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def check_connection(core: Connection) -> None:
     """What holds for a connection at any time."""
-    assert core._unread == sum(call.unread for call in core.calls.values()) >= 0
+    assert core.unread == sum(call.unread for call in core.calls.values()) >= 0
     assert core._owed >= 0
     for stream_id, call in core.calls.items():
         assert (call.stream_id, call.connection) == (stream_id, core)
-        assert call._waiting == sum(len(payload) + 5 for _, payload in call._messages)
+        assert call._waiting == sum(len(frame_message(*parts(message))) for message in call._messages)
         assert call.pending_bytes == sum(map(len, call._out))
     waiting = set(core._senders) | set(core._blocked)
     assert waiting <= set(core.calls.values())
@@ -106,7 +107,7 @@ def serve(data: bytes, sizes: list[int], chosen: list[str], paused: int) -> Serv
     check_frames(output)
     core.lost("the end")
     check_connection(core)
-    assert core._unread == 0
+    assert core.unread == 0
     for end in owner.calls:
         assert end.call.state is ServerState.CLOSED
         assert end.events.count("closed") == 1
@@ -231,7 +232,7 @@ def converse(data: bytes, sizes: list[int], calls: int, eager: bool) -> ClientCo
             assert end.events[-1] == "done"
             assert end.events.count("initial_metadata") == 1
     assert len(owner.unsent) == len(set(owner.unsent))
-    assert core._unread == 0
+    assert core.unread == 0
     assert core.closing
     return core
 

@@ -256,7 +256,7 @@ class PairMachine(RuleBasedStateMachine):
             assert server.call.state is ServerState.CLOSED
         for connection in (self.client, self.server):
             assert not connection.calls
-            assert connection._unread == 0
+            assert connection.unread == 0
         if not self.over:
             self.check_windows()
 

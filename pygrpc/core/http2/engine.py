@@ -15,7 +15,7 @@ is already closed is credited by the engine, since nobody hears of it. Sending i
 """
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -166,6 +166,27 @@ class Http2Engine(abc.ABC):
     @abc.abstractmethod
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
         """Queues one DATA frame, which must fit into ``send_window`` and ``peer_max_frame_size``."""
+
+    def send_data_parts(
+        self, stream_id: int, parts: Collection[bytes | memoryview], size: int, end_stream: bool
+    ) -> None:
+        """Queues one DATA frame of several pieces, which are so many bytes together; otherwise as ``send_data``."""
+        self.send_data(stream_id, b"".join(parts), end_stream)
+
+    def send_response(
+        self, stream_id: int, headers: tuple[Header, ...], message: bytes, trailers: tuple[Header, ...]
+    ) -> bool:
+        """Queues a whole response: its headers, its only message with the prefix as one DATA frame, and its trailers.
+
+        Returns:
+            Whether it is queued; False if the windows or the peer's largest frame don't allow it in one go.
+        """
+        if len(message) > min(self.send_window(stream_id), self.peer_max_frame_size):
+            return False
+        self.send_headers(stream_id, headers, False)
+        self.send_data(stream_id, message, False)
+        self.send_headers(stream_id, trailers, True)
+        return True
 
     @abc.abstractmethod
     def reset_stream(self, stream_id: int, error_code: int) -> None:

@@ -1,6 +1,6 @@
 """The sending half of the frame engine: what its owner queues, and the windows and streams that both halves share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pygrpc.core.http2.codes import MAX_STREAM_ID
 from pygrpc.core.http2.engine import (
@@ -160,11 +160,15 @@ class FrameSender(Http2Engine):
             kind, flags = CONTINUATION, 0
 
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:  # noqa: D102
+        self.send_data_parts(stream_id, (data,), len(data), end_stream)
+
+    def send_data_parts(  # noqa: D102
+        self, stream_id: int, parts: Collection[bytes | memoryview], size: int, end_stream: bool
+    ) -> None:
         stream = self._streams.get(stream_id)
         if stream is None or stream.state & LOCAL_ENDED:
             self._refuse_to_send(stream_id)
             return
-        size = len(data)
         if size:
             credit = stream.send_credit - size
             if size > self._send_window or credit + self._initial_send_window < 0 or size > self.peer_max_frame_size:
@@ -178,8 +182,44 @@ class FrameSender(Http2Engine):
                 stream.state |= LOCAL_ENDED
         out = self._out
         out.append(_pack_head(size << 8 | DATA, END_STREAM if end_stream else 0, stream_id))
-        out.append(data)
+        out += parts
         self.queued += size + FRAME_HEAD_SIZE
+
+    def send_response(  # noqa: D102
+        self, stream_id: int, headers: tuple[Header, ...], message: bytes, trailers: tuple[Header, ...]
+    ) -> bool:
+        stream = self._streams.get(stream_id)
+        size = len(message)
+        largest = self.peer_max_frame_size
+        if (
+            stream is None
+            or stream.state & LOCAL_ENDED
+            or size > self._send_window
+            or size > self._initial_send_window + stream.send_credit
+            or size > largest
+        ):
+            return False
+        encoded = self._encoded
+        head, tail = encoded.get(headers), encoded.get(trailers)
+        if head is None or tail is None or len(head) > largest or len(tail) > largest:
+            # The blocks are not all known, and may have to be encoded in their order.
+            return super().send_response(stream_id, headers, message, trailers)
+        self._send_window -= size
+        if stream.state & REMOTE_ENDED:
+            del self._streams[stream_id]
+        else:
+            stream.send_credit -= size
+            stream.state |= LOCAL_ENDED
+        self._out += (
+            _pack_head(len(head) << 8 | HEADERS, END_HEADERS, stream_id),
+            head,
+            _pack_head(size << 8 | DATA, 0, stream_id),
+            message,
+            _pack_head(len(tail) << 8 | HEADERS, END_HEADERS | END_STREAM, stream_id),
+            tail,
+        )
+        self.queued += len(head) + size + len(tail) + 3 * FRAME_HEAD_SIZE
+        return True
 
     def _refuse_to_send(self, stream_id: int) -> None:
         # After a connection error the streams are gone, which whoever sends need not know yet.
