@@ -166,18 +166,17 @@ def _is_dead_socket(path: str) -> bool:
     return False
 
 
-def describe_peer(family: int | None, name: Any, own_name: Any) -> str:
+def describe_peer(family: int | None, name: Any) -> str:
     """How ``peer()`` names the other end of a connection.
 
     Args:
         family: The family of the socket; None for what is no socket, which is named by its name.
-        name: What ``getpeername`` returned, or None.
-        own_name: What ``getsockname`` returned, which names a Unix socket's server.
+        name: What ``getpeername`` returned, or None; it is empty for most clients of a Unix socket.
     """
     if family is None:
         return str(name)
     if family == getattr(socket, "AF_UNIX", None) or not name:
-        path = name or own_name or ""
+        path = name or ""
         return peer_name("unix", "", 0, path.decode(errors="replace") if isinstance(path, bytes) else str(path))
     host, port = name[0], name[1]
     if family == socket.AF_INET6:

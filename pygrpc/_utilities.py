@@ -1,4 +1,10 @@
-"""What generated ``_pb2_grpc.py`` files import under the name of ``grpc._utilities``."""
+"""What stands for ``grpc._utilities``: what generated ``_pb2_grpc.py`` files import, and types of interceptors."""
+
+from pygrpc import channel_ready_future as channel_ready_future
+from pygrpc.handlers import _DictionaryHandler as DictionaryGenericHandler
+from pygrpc.handlers import _MethodHandler as RpcMethodHandler
+
+__all__ = ["DictionaryGenericHandler", "RpcMethodHandler", "channel_ready_future", "first_version_is_lower"]
 
 
 def first_version_is_lower(version1: str, version2: str) -> bool:

@@ -19,7 +19,8 @@ from typing import Any
 from pygrpc._version import GRPC_API_VERSION
 
 #: What each module of grpc is here; several mean a module with the names of all of them. grpcio's private modules are
-#: there for those of their names that programs are known to use. The last three belong to other distributions.
+#: there for those of their names that programs are known to use; docs/compat.md lists them. The last three belong to
+#: other distributions.
 _MODULES: dict[str, str | tuple[str, ...]] = {
     "grpc": "pygrpc",
     "grpc.aio": "pygrpc.aio",
@@ -28,11 +29,17 @@ _MODULES: dict[str, str | tuple[str, ...]] = {
     "grpc.experimental.eventloop": "pygrpc.experimental.eventloop",
     "grpc.experimental.gevent": "pygrpc.experimental.gevent",
     "grpc.experimental.session_cache": "pygrpc.experimental.session_cache",
+    "grpc._auth": "pygrpc._private.auth",
+    "grpc._channel": "pygrpc._private.channel",
+    "grpc._common": "pygrpc._private.common",
+    "grpc._compression": "pygrpc._private.compression",
     "grpc._cython": "pygrpc._cython",
     "grpc._cython.cygrpc": "pygrpc._cython.cygrpc",
-    "grpc._channel": ("pygrpc.sync.channel", "pygrpc.sync.rendezvous"),
-    "grpc._common": "pygrpc._common",
     "grpc._grpcio_metadata": "pygrpc._grpcio_metadata",
+    "grpc._interceptor": "pygrpc._private.interceptor",
+    "grpc._plugin_wrapping": "pygrpc._private.auth",
+    "grpc._runtime_protos": "pygrpc._runtime_protos",
+    "grpc._server": "pygrpc._private.server",
     "grpc._simple_stubs": ("pygrpc.experimental.simple_stubs", "pygrpc.experimental.channel_cache"),
     "grpc._typing": "pygrpc._typing",
     "grpc._utilities": "pygrpc._utilities",
@@ -40,14 +47,23 @@ _MODULES: dict[str, str | tuple[str, ...]] = {
     "grpc.aio._base_channel": "pygrpc.aio.base",
     "grpc.aio._base_server": "pygrpc.aio.base",
     "grpc.aio._call": "pygrpc.aio.call",
-    "grpc.aio._channel": "pygrpc.aio.channel",
+    "grpc.aio._channel": ("pygrpc.aio", "pygrpc.aio.channel"),
     "grpc.aio._interceptor": ("pygrpc.aio.stand_ins", "pygrpc.aio.intercepted_call", "pygrpc.aio.interceptor"),
     "grpc.aio._metadata": "pygrpc.metadata",
-    "grpc.aio._server": "pygrpc.aio.server",
+    "grpc.aio._server": ("pygrpc.aio", "pygrpc.aio.server"),
     "grpc.aio._typing": "pygrpc.aio._typing",
     "grpc.framework": "pygrpc._framework",
+    "grpc.framework.common": "pygrpc._framework.common",
+    "grpc.framework.common.cardinality": "pygrpc._framework.common.cardinality",
+    "grpc.framework.common.style": "pygrpc._framework.common.style",
     "grpc.framework.foundation": "pygrpc._framework.foundation",
+    "grpc.framework.foundation.callable_util": "pygrpc._framework.foundation.callable_util",
+    "grpc.framework.foundation.future": "pygrpc._framework.foundation.future",
     "grpc.framework.foundation.logging_pool": "pygrpc._framework.foundation.logging_pool",
+    "grpc.framework.interfaces": "pygrpc._framework.interfaces",
+    "grpc.framework.interfaces.face": "pygrpc._framework.interfaces.face",
+    "grpc.framework.interfaces.face.face": "pygrpc._framework.interfaces.face.face",
+    "grpc.framework.interfaces.face.utilities": "pygrpc._framework.interfaces.face.utilities",
     "grpc.health": "grpc_health",
     "grpc.reflection": "grpc_reflection",
     "grpc.tools": "grpc_tools",
@@ -171,8 +187,8 @@ class _Finder(importlib.metadata.DistributionFinder):
             return importlib.machinery.ModuleSpec(fullname, _AliasLoader(name))
         if fullname.startswith("grpc."):
             # Without this, Python would look for a file of that name in the folder of pygrpc.
-            text = f"No module named {fullname!r}: pygrpc stands in for grpc, and has its public modules only"
-            raise ModuleNotFoundError(text, name=fullname)
+            text = f"No module named {fullname!r}: pygrpc stands in for grpc, and has none"
+            raise ModuleNotFoundError(f"{text}; docs/compat.md lists what it has", name=fullname)
         return None
 
     def find_distributions(

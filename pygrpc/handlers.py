@@ -77,13 +77,14 @@ class ServiceRpcHandler(GenericRpcHandler):
 class _DictionaryHandler(ServiceRpcHandler):
     def __init__(self, service: str, method_handlers: Mapping[str, RpcMethodHandler]) -> None:
         self._name = service
-        self._handlers = {f"/{service}/{method}": handler for method, handler in method_handlers.items()}
+        # Named as in grpcio, because fakes of servers look into it (pytest-grpc does).
+        self._method_handlers = {f"/{service}/{method}": handler for method, handler in method_handlers.items()}
 
     def service_name(self) -> str:
         return self._name
 
     def service(self, handler_call_details: HandlerCallDetails) -> RpcMethodHandler | None:
-        return self._handlers.get(handler_call_details.method)
+        return self._method_handlers.get(handler_call_details.method)
 
 
 def unary_unary_rpc_method_handler(

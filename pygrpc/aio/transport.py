@@ -144,7 +144,7 @@ def _peer(transport: asyncio.Transport) -> str:
         return name
     if raw is None or not name or raw.family == socket.AF_UNIX:
         path = name if isinstance(name, str) else ""
-        return peer_name("unix", "", 0, path or str(transport.get_extra_info("sockname") or ""))
+        return peer_name("unix", "", 0, path)
     host, port = name[0], name[1]
     if raw.family == socket.AF_INET6:
         # A socket on [::] shows IPv4 clients as mapped addresses.

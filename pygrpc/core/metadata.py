@@ -55,6 +55,10 @@ class Metadatum(NamedTuple):
     value: MetadataValue
 
 
+# What programs print of metadata reads as with grpcio.
+Metadatum.__name__ = "_Metadatum"
+
+
 def header_list_size(headers: Iterable[Header]) -> int:
     """The size of a header list in bytes as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113, section 6.5.2)."""
     return sum(len(name) + len(value) + 32 for name, value in headers)
@@ -80,7 +84,7 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
             raise InvalidMetadata(f"metadata was invalid: the key {key!r} has no place in HTTP/2")
         if key in _OVERRIDDEN:
             continue
-        raw = value.encode() if isinstance(value, str) else value
+        raw = value.encode() if isinstance(value, str) else value or b""
         if binary:
             raw = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
         elif not _VALUE.fullmatch(raw):
@@ -114,7 +118,8 @@ def _check_types(key: object, value: object) -> bool:
     if not isinstance(key, str):
         raise TypeError(f"metadata was invalid: the key {key!r} is not a str")
     binary = key.endswith("-bin")
-    if not isinstance(value, bytes) and (binary or not isinstance(value, str)):
+    # None means an empty text, as in grpcio: it comes from variables of the environment that are not set.
+    if not isinstance(value, bytes) and (binary or not isinstance(value, str | None)):
         wanted = "bytes" if binary else "str or bytes"
         raise TypeError(f"metadata was invalid: the value of {key!r} must be {wanted}, not {value!r}")
     return binary

@@ -42,20 +42,24 @@ def _traceback_of(error: BaseException) -> TracebackType | None:
 class _InactiveRpcError(RpcError, Call, Future):
     """A call that ended with a status other than OK, and that nobody can do anything about any more."""
 
-    def __init__(self, status: Any = None, initial_metadata: RawMetadata = ()) -> None:
+    def __init__(self, state: Any = None, initial_metadata: RawMetadata = ()) -> None:
         """Keeps how the call ended.
 
         Args:
-            status: A Status. Who makes a copy of an error by its type and a text gets an INTERNAL one.
-            initial_metadata: What the server sent first.
+            state: A Status, or what has the attributes of an ``_RPCState``, of which programs make errors for their
+                tests. Who makes a copy of an error by its type and a text gets an INTERNAL one.
+            initial_metadata: What the server sent first, if the state is a Status.
         """
         super().__init__()
-        if not isinstance(status, Status):
+        if isinstance(getattr(state, "code", None), StatusCode):
+            if not isinstance(state, Status):
+                initial_metadata, state = state.initial_metadata, _status_of(state)
+        else:
             text = "Inactive RPC Error: Invalid RPC state type."
-            if isinstance(status, str):
-                text = f"{text} Details: {status}"
-            status = Status(StatusCode.INTERNAL, text)
-        self._status: Status = status
+            if isinstance(state, str):
+                text = f"{text} Details: {state}"
+            state = Status(StatusCode.INTERNAL, text)
+        self._status: Status = state
         self._initial_metadata = initial_metadata
 
     def initial_metadata(self) -> RawMetadata:
@@ -131,6 +135,12 @@ class _InactiveRpcError(RpcError, Call, Future):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the parts."""
         return type(self), (self._status, self._initial_metadata)
+
+
+def _status_of(state: Any) -> Status:
+    """The status of an ``_RPCState``."""
+    details = state.details.decode(errors="replace") if isinstance(state.details, bytes) else state.details
+    return Status(state.code, details, state.trailing_metadata)
 
 
 def inactive_error(state: CallState) -> _InactiveRpcError:

@@ -58,7 +58,7 @@ class Transport(Generic[C]):
     def peer(self) -> str:
         """How the other end is named."""
         try:
-            return describe_peer(self.socket.family, self.socket.getpeername(), self.socket.getsockname())
+            return describe_peer(self.socket.family, self.socket.getpeername())
         except OSError:
             return "unknown"
 

@@ -74,6 +74,19 @@ async def test_response_metadata_arrives(peers: Peers, pairs: Any) -> None:
     assert await returned(peers, pairs) == (pairs, pairs)
 
 
+#: What the types don't allow and grpcio takes all the same, and how it arrives.
+UNTYPED = {
+    "key in bytes": ((b"key", "value"), ("key", "value")),
+    "binary key in bytes": ((b"key-bin", b"\xff"), ("key-bin", b"\xff")),
+    "no value": (("key", None), ("key", "")),
+}
+
+
+@pytest.mark.parametrize(("pair", "arrived"), UNTYPED.values(), ids=UNTYPED)
+async def test_request_metadata_of_other_types_arrives(peers: Peers, pair: Any, arrived: Any) -> None:
+    assert await received(peers, (pair,)) == [arrived]
+
+
 @pytest.mark.parametrize("value", [" before", "after ", "  both  ", " "], ids=repr)
 async def test_spaces_at_the_ends_are_all_that_may_get_lost(peers: Peers, value: str) -> None:
     # PROTOCOL-HTTP2.md: a value with white space around it may be stripped. RFC 9113, section 8.2.1, forbids to send

@@ -53,11 +53,16 @@ def test_a_text_value_is_printable_ascii(value: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     "pair",
-    [(1, "value"), (None, "value"), ("key", 1), ("key", None), ("key", ["a"]), ("k-bin", "text"), ("k", bytearray())],
+    [(1, "value"), (None, "value"), ("key", 1), ("key", ["a"]), ("k-bin", "text"), ("k-bin", None), ("k", bytearray())],
 )
 def test_keys_and_values_have_types(pair: tuple[str, str]) -> None:
     with pytest.raises(TypeError, match="metadata was invalid"):
         encode_metadata([pair])
+
+
+def test_a_value_may_be_none() -> None:
+    # As in grpcio: it comes from variables of the environment that are not set.
+    assert encode_metadata([("key", None)]) == [(b"key", b"")]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("item", [("key",), ("key", "value", "more"), ()])

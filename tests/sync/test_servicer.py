@@ -57,6 +57,19 @@ def test_the_context_of_a_call(client: str) -> None:
 
 
 @clients
+def test_metadata_of_types_that_only_grpcio_allows(client: str) -> None:
+    def handler(request: bytes, context: Any) -> bytes:
+        context.send_initial_metadata(((b"key", b"1"), ("none", None)))
+        context.set_trailing_metadata(((b"key-bin", b"\xff"),))
+        return b""
+
+    with serve((client, "pygrpc"), uu=handler) as link:
+        _, call = link.method("uu").with_call(b"", timeout=BOUND)
+        assert call.initial_metadata() == (("key", "1"), ("none", ""))
+        assert call.trailing_metadata() == (("key-bin", b"\xff"),)
+
+
+@clients
 def test_abort(client: str) -> None:
     def handler(request: bytes, context: Any) -> bytes:
         context.set_trailing_metadata((("key", "value"),))
