@@ -217,8 +217,9 @@ async def test_a_custom_signer_says_that_it_cant_be_used() -> None:
     credentials = experimental.ssl_channel_credentials_with_custom_signer(
         private_key_sign_fn=lambda *_: b"", certificate_chain=b""
     )
-    with pytest.raises(NotImplementedError, match="can't sign with a function"):
-        pygrpc.aio.secure_channel("localhost:1", credentials)
+    async with pygrpc.aio.secure_channel("localhost:1", credentials) as channel:
+        with pytest.raises(pygrpc.RpcError, match="can't sign with a function"):
+            await channel.unary_unary("/a.B/C")(b"", timeout=20)
 
 
 def test_submodules() -> None:

@@ -128,15 +128,17 @@ def test_an_abstract_unix_socket() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "name", "own", "expected"),
+    ("family", "name", "expected"),
     [
-        (socket.AF_INET, ("1.2.3.4", 5), ("0.0.0.0", 1), "ipv4:1.2.3.4:5"),
-        (socket.AF_INET6, ("::1", 5, 0, 0), ("::", 1, 0, 0), "ipv6:%5B::1%5D:5"),
-        (socket.AF_INET6, ("::ffff:1.2.3.4", 5, 0, 0), ("::", 1, 0, 0), "ipv4:1.2.3.4:5"),
-        (socket.AF_UNIX, "", "/run/socket", "unix:/run/socket"),
-        (socket.AF_UNIX, b"\0name", "", "unix:\0name"),
-        (socket.AF_INET, None, None, "unix:"),
+        (socket.AF_INET, ("1.2.3.4", 5), "ipv4:1.2.3.4:5"),
+        (socket.AF_INET6, ("::1", 5, 0, 0), "ipv6:%5B::1%5D:5"),
+        (socket.AF_INET6, ("::ffff:1.2.3.4", 5, 0, 0), "ipv4:1.2.3.4:5"),
+        (socket.AF_UNIX, "", "unix:"),
+        (socket.AF_UNIX, "/run/socket", "unix:/run/socket"),
+        (socket.AF_UNIX, b"\0name", "unix:\0name"),
+        (socket.AF_INET, None, "unix:"),
+        (None, "in-process", "in-process"),
     ],
 )
-def test_peers(family: int, name: Any, own: Any, expected: str) -> None:
-    assert describe_peer(family, name, own) == expected
+def test_peers(family: int | None, name: Any, expected: str) -> None:
+    assert describe_peer(family, name) == expected
