@@ -4,6 +4,7 @@ A shell makes one ``ClientSecurity`` for a channel and one ``ServerSecurity`` fo
 their contexts, and asks them what is known of the peer.
 """
 
+import errno
 import ipaddress
 import logging
 import os
@@ -33,6 +34,8 @@ from pygrpc.interfaces import LocalConnectionType
 _LOGGER = logging.getLogger("pygrpc")
 _SERVER_NAME = "grpc.ssl_target_name_override"
 _SESSIONS = "grpc.ssl_session_cache"
+#: How errors end that say only that the peer is gone. What it had to say is lost if it has reset the connection.
+_CLOSED = ("the peer closed the connection", os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
 
 
 def ssl_context_channel_credentials(context: ssl.SSLContext) -> ChannelCredentials:
@@ -179,15 +182,16 @@ class ClientSecurity:
             return "TLS handshake failed: what answers there does not speak TLS (use insecure_channel for it)"
         if isinstance(error, ssl.SSLError):
             return f"TLS handshake failed: {error.strerror or error}"
-        if str(error) == "the peer closed the connection":
+        text = str(error)
+        if text.endswith(_CLOSED):
             # It did so before HTTP/2 began; a server that wants something else rarely says what.
             hint = "it may expect TLS" if self._tls is None else "it may expect another client certificate"
-            return f"{error} ({hint})"
+            return f"{text} ({hint})"
         if error.errno and not isinstance(error, ssl.SSLError):
             # In the words of the system: those of asyncio don't say that a connection was refused.
             return os.strerror(error.errno)
         # asyncio raises an error without words if the peer closes the connection during the handshake.
-        return error.strerror or str(error) or "the peer closed the connection during the TLS handshake"
+        return error.strerror or text or "the peer closed the connection during the TLS handshake"
 
 
 def insecure_client() -> ClientSecurity:

@@ -170,7 +170,8 @@ class ClientTransport(Transport[ClientConnection]):
             except ssl.SSLWantWriteError:
                 self._driver.modify(tls.fileno(), WRITE)
                 return
-        self._security.check(tls, self.socket.getpeername())
+        # The peer's address counts only without TLS; with it the peer may have gone already, and left word why.
+        self._security.check(tls, None if tls is not None else self.socket.getpeername())
         self.connected = True
         self._driver.modify(self.socket.fileno(), READ)
         self.on_output()

@@ -14,9 +14,7 @@ import pytest
 import pygrpc
 from pygrpc import call_credentials, credentials
 from tests.tls import certificates
-from tests.tls.peers import METHOD, NAMES, PAIRS, RPC_ERRORS, call, serving
-
-pairs = pytest.mark.parametrize(("client", "server"), PAIRS, ids=NAMES)
+from tests.tls.peers import METHOD, RPC_ERRORS, aio_pairs, call, pairs, serving
 
 
 def tls_server(module: Any) -> Any:
@@ -121,7 +119,7 @@ async def test_a_plugin_that_fails(client: Any, server: Any, behave: Any, detail
     assert not seen.metadata
 
 
-@pairs
+@aio_pairs
 async def test_an_insecure_channel_refuses_them(client: Any, server: Any) -> None:
     async with serving(server, None) as (target, seen):
         token = client.access_token_call_credentials("token")
@@ -132,9 +130,7 @@ async def test_an_insecure_channel_refuses_them(client: Any, server: Any) -> Non
 
 @pairs
 async def test_a_secure_channel_without_privacy_refuses_them(client: Any, server: Any) -> None:
-    import importlib
-
-    insecure = importlib.import_module(f"{client.__name__}.experimental").insecure_channel_credentials()
+    insecure = client.experimental.insecure_channel_credentials()
     token = client.access_token_call_credentials("token")
     async with serving(server, None) as (target, seen):
         assert await call(client, target, lambda m: insecure) == b"ping"
@@ -153,7 +149,7 @@ async def test_local_credentials_allow_them(client: Any, server: Any) -> None:
     assert custom(seen.metadata[0]) == [("authorization", "Bearer token")]
 
 
-@pairs
+@aio_pairs
 async def test_a_deadline_while_the_plugin_works(client: Any, server: Any) -> None:
     release = threading.Event()
 

@@ -13,9 +13,7 @@ import pytest
 import pygrpc
 from pygrpc import _tls, _tls_contexts
 from tests.tls import certificates
-from tests.tls.peers import NAMES, PAIRS, RPC_ERRORS, call, serving
-
-pairs = pytest.mark.parametrize(("client", "server"), PAIRS, ids=NAMES)
+from tests.tls.peers import GRPC_SYNC, PYGRPC_SYNC, Sync, call, failure, is_ours, ours, pairs, serving
 
 
 def tls_server(module: Any) -> Any:
@@ -32,12 +30,6 @@ def tls_client(module: Any) -> Any:
 
 def mtls_client(module: Any) -> Any:
     return module.ssl_channel_credentials(certificates.roots(), *certificates.client())
-
-
-async def failure(module: Any, target: str, credentials: Any, options: Any = ()) -> Any:
-    with pytest.raises(RPC_ERRORS) as caught:
-        await call(module, target, credentials, options)
-    return caught.value
 
 
 @pairs
@@ -78,7 +70,7 @@ async def test_a_client_without_a_certificate_is_refused(client: Any, server: An
         error = await failure(client, target, tls_client)
     assert error.code() is client.StatusCode.UNAVAILABLE
     assert not seen.auth_contexts
-    if client is pygrpc:
+    if is_ours(client):
         assert "client certificate" in error.details() or "certificate required" in error.details()
 
 
@@ -97,7 +89,7 @@ async def test_a_server_that_nobody_vouches_for(client: Any, server: Any) -> Non
     async with serving(server, tls_server) as (target, _):
         error = await failure(client, target, lambda m: m.ssl_channel_credentials(strangers))
     assert error.code() is client.StatusCode.UNAVAILABLE
-    if client is pygrpc:
+    if is_ours(client):
         assert "the server's certificate was refused" in error.details()
         assert "root_certificates must vouch for it" in error.details()
 
@@ -108,7 +100,7 @@ async def test_a_certificate_for_another_name(client: Any, server: Any) -> None:
     async with serving(server, lambda m: m.ssl_server_credentials([other])) as (target, seen):
         error = await failure(client, target, tls_client)
         assert error.code() is client.StatusCode.UNAVAILABLE
-        if client is pygrpc:
+        if is_ours(client):
             assert "ssl_target_name_override" in error.details()
         override = [("grpc.ssl_target_name_override", "other.example")]
         assert await call(client, target, tls_client, override) == b"ping"
@@ -120,7 +112,7 @@ async def test_tls_with_a_server_without(client: Any, server: Any) -> None:
     async with serving(server, None) as (target, _):
         error = await failure(client, target, tls_client)
     assert error.code() is client.StatusCode.UNAVAILABLE
-    if client is pygrpc:
+    if is_ours(client):
         assert "does not speak TLS (use insecure_channel for it)" in error.details()
 
 
@@ -129,7 +121,7 @@ async def test_no_tls_with_a_server_that_wants_it(client: Any, server: Any) -> N
     async with serving(server, tls_server) as (target, _):
         error = await failure(client, target, None)
     assert error.code() is client.StatusCode.UNAVAILABLE
-    if client is pygrpc:
+    if is_ours(client):
         assert "it may expect TLS" in error.details()
 
 
@@ -174,7 +166,7 @@ async def test_tls_over_a_unix_socket(client: Any, server: Any, tmp_path: Path) 
 @pairs
 async def test_xds_credentials_fall_back(client: Any, server: Any) -> None:
     def on_server(module: Any) -> Any:
-        if module is grpc:
+        if module is grpc or module is GRPC_SYNC:
             # grpcio takes such credentials only with an xDS server, which asyncio servers can't be.
             return tls_server(module)
         return module.xds_server_credentials(tls_server(module))
@@ -183,41 +175,44 @@ async def test_xds_credentials_fall_back(client: Any, server: Any) -> None:
         assert await call(client, target, lambda m: m.xds_channel_credentials(tls_client(m))) == b"ping"
 
 
-async def test_a_context_of_the_user() -> None:
+@ours
+async def test_a_context_of_the_user(api: Any) -> None:
     on_server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     on_server.maximum_version = ssl.TLSVersion.TLSv1_2
     with _tls_contexts._as_file(b"\n".join(certificates.server())) as path:
         on_server.load_cert_chain(path)
     on_client = ssl.create_default_context(cadata=certificates.roots().decode())
-    async with serving(pygrpc, lambda m: m.ssl_context_server_credentials(on_server)) as (target, _):
-        assert await call(pygrpc, target, lambda m: m.ssl_context_channel_credentials(on_client)) == b"ping"
+    async with serving(api, lambda m: m.ssl_context_server_credentials(on_server)) as (target, _):
+        assert await call(api, target, lambda m: m.ssl_context_channel_credentials(on_client)) == b"ping"
         on_client.minimum_version = ssl.TLSVersion.TLSv1_3
-        error = await failure(pygrpc, target, lambda m: m.ssl_context_channel_credentials(on_client))
+        error = await failure(api, target, lambda m: m.ssl_context_channel_credentials(on_client))
     assert "TLS handshake" in error.details()
 
 
+@ours
 async def test_roots_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "roots.pem"
     path.write_bytes(b"# \xc3\xa9\n" + certificates.roots())
-    async with serving(pygrpc, tls_server) as (target, _):
+    async with serving(api, tls_server) as (target, _):
         monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(path))
-        assert await call(pygrpc, target, lambda m: m.ssl_channel_credentials()) == b"ping"
+        assert await call(api, target, lambda m: m.ssl_channel_credentials()) == b"ping"
         monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(tmp_path / "none"))
-        error = await failure(pygrpc, target, lambda m: m.ssl_channel_credentials())
+        error = await failure(api, target, lambda m: m.ssl_channel_credentials())
     assert "the server's certificate was refused" in error.details()
     assert "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH is not used" in caplog.text
 
 
-async def test_the_certificate_is_chosen_by_name() -> None:
+@ours
+async def test_the_certificate_is_chosen_by_name(api: Any) -> None:
     first = certificates.identity("first.example", ca="first")
     second = certificates.identity("*.second.example", ca="second")
     roots = certificates.roots("first") + certificates.roots("second")
-    async with serving(pygrpc, lambda m: m.ssl_server_credentials([first, second])) as (target, _):
+    async with serving(api, lambda m: m.ssl_server_credentials([first, second])) as (target, _):
         for name in ("first.example", "a.second.example"):
             options = [("grpc.ssl_target_name_override", name)]
-            for client in (pygrpc, grpc):
+            for client in (api, grpc):
                 assert await call(client, target, lambda m: m.ssl_channel_credentials(roots), options) == b"ping"
 
 
@@ -230,17 +225,19 @@ async def test_ciphers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert older == ["ECDHE-ECDSA-AES256-GCM-SHA384"]
 
 
-async def test_a_server_that_does_not_offer_http2() -> None:
+@ours
+async def test_a_server_that_does_not_offer_http2(api: Any) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with _tls_contexts._as_file(b"\n".join(certificates.server())) as path:
         context.load_cert_chain(path)
     credentials = pygrpc.ssl_context_server_credentials(context)
     context.set_alpn_protocols(["http/1.1"])
-    async with serving(pygrpc, lambda m: credentials) as (target, _):
-        error = await failure(pygrpc, target, tls_client)
+    async with serving(api, lambda m: credentials) as (target, _):
+        error = await failure(api, target, tls_client)
     assert "did not choose h2 by ALPN" in error.details()
 
 
+@ours
 @pytest.mark.parametrize(
     ("roots", "key", "chain", "text"),
     [
@@ -249,22 +246,24 @@ async def test_a_server_that_does_not_offer_http2() -> None:
     ],
 )
 async def test_credentials_that_cant_be_read_fail_the_calls(
-    roots: bytes | None, key: bytes | None, chain: bytes | None, text: str
+    api: Any, roots: bytes | None, key: bytes | None, chain: bytes | None, text: str
 ) -> None:
-    async with serving(pygrpc, tls_server) as (target, _):
-        error = await failure(pygrpc, target, lambda m: m.ssl_channel_credentials(roots, key, chain))
+    async with serving(api, tls_server) as (target, _):
+        error = await failure(api, target, lambda m: m.ssl_channel_credentials(roots, key, chain))
     assert error.code() is pygrpc.StatusCode.UNAVAILABLE
     assert text in error.details()
 
 
-@pytest.mark.parametrize("module", [pygrpc, grpc])
+@pytest.mark.parametrize("module", [pygrpc, grpc, PYGRPC_SYNC, GRPC_SYNC])
 async def test_a_port_whose_credentials_cant_be_read(module: Any) -> None:
-    server = module.aio.server()
+    server = module.server(None) if isinstance(module, Sync) else module.aio.server()
     with pytest.raises(RuntimeError, match="Failed to bind to address localhost:0") as caught:
         server.add_secure_port("localhost:0", module.ssl_server_credentials([(b"garbage", b"garbage")]))
-    if module is pygrpc:
+    if is_ours(module):
         assert "the private key and the certificate chain can't be used" in str(caught.value)
-    await server.stop(None)
+    stopped = server.stop(None)
+    if not isinstance(module, Sync):
+        await stopped
 
 
 def test_a_local_connection_from_elsewhere_is_refused() -> None:
