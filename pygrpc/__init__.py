@@ -6,14 +6,15 @@
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from types import ModuleType
 from typing import Any
 
+from pygrpc import _verbosity, compat
 from pygrpc import aio as aio
-from pygrpc import compat
 from pygrpc._runtime_protos import protos, protos_and_services, services
 from pygrpc._tls import ClientSecurity, split_options
 from pygrpc._tls import ssl_context_channel_credentials as ssl_context_channel_credentials
@@ -91,6 +92,8 @@ from pygrpc.status import StatusCode
 
 # As is custom for libraries: who configures no logging gets nothing on stderr, as with grpcio.
 logging.getLogger("pygrpc").addHandler(logging.NullHandler())
+# But for who asks for it by grpcio's environment variables.
+_verbosity.apply(os.environ, logging.getLogger("pygrpc"))
 
 # What ``from pygrpc import *`` gives is what ``from grpc import *`` gives.
 __all__ = [

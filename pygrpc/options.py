@@ -1,6 +1,7 @@
 """Channel and server options: the ``("grpc.…", value)`` pairs of grpcio, read into one dataclass.
 
-A key that is unknown, or known but not supported yet, is reported once on the ``pygrpc`` logger and has no effect.
+Nothing here raises for a key: one that is unknown, or known and without effect in this library, is reported once on the
+``pygrpc`` logger. docs/options.md is the table of all of them.
 """
 
 import logging
@@ -27,12 +28,16 @@ class Options:
         max_metadata_size: The largest header list accepted.
         stream_window: Bytes that a peer may send on one stream before they are read.
         max_frame_size: The largest HTTP/2 frame accepted.
+        header_table_size: The table of header compression for what comes.
+        encoder_table_size: The table of header compression for what is sent, at most.
+        max_connections: Connections that a server has at once; None for no limit.
         so_reuseport: Whether several sockets may listen on one port.
-        handshake_timeout: Time that a client has for its HTTP/2 preface.
+        handshake_timeout: Time that a client has for its TLS handshake and its HTTP/2 preface.
         default_authority: The ``:authority`` of requests, in place of the target's.
         primary_user_agent: What to put before the library's own user-agent.
         secondary_user_agent: What to put behind it.
         compression: The algorithm for messages of calls that don't choose their own.
+        compression_level: What chooses that algorithm on a server instead, from 0 for none to 3; or None.
         initial_reconnect_backoff: The first delay between attempts to connect.
         min_reconnect_backoff: The time that an attempt to connect has at least.
         max_reconnect_backoff: The longest delay between attempts to connect.
@@ -44,15 +49,28 @@ class Options:
     max_metadata_size: int = 16_384
     stream_window: int = 1 << 20
     max_frame_size: int = 1 << 17
+    header_table_size: int = 4096
+    encoder_table_size: int = 4096
+    max_connections: int | None = None
     so_reuseport: bool = True
     handshake_timeout: float = 120.0
     default_authority: str | None = None
     primary_user_agent: str = ""
     secondary_user_agent: str = ""
     compression: int = 0
+    compression_level: int | None = None
     initial_reconnect_backoff: float = 1.0
     min_reconnect_backoff: float = 20.0
     max_reconnect_backoff: float = 120.0
+
+    @property
+    def response_compression(self) -> int:
+        """The algorithm for the responses of calls that don't choose their own."""
+        return self.compression if self.compression_level is None else _LEVELS[self.compression_level]
+
+
+#: The algorithm for each level, as grpcio ranks them.
+_LEVELS = (Compression.NoCompression, Compression.Gzip, Compression.Deflate, Compression.Deflate)
 
 
 def _milliseconds(value: Any) -> float:
@@ -63,8 +81,18 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def _message_length(value: Any) -> int:
+    # Whatever is negative is no limit, as in grpcio.
+    return max(int(value), -1)
+
+
 def _window(value: Any) -> int:
     return min(max(int(value), 65_535), 2**31 - 1)
+
+
+def _handshake(value: Any) -> float:
+    # asyncio takes no zero; a millisecond is as good as none.
+    return max(_milliseconds(value), 0.001)
 
 
 def _backoff(value: Any) -> float:
@@ -78,7 +106,7 @@ def _streams(value: Any) -> int | None:
     return number if 0 <= number < 2**31 else None
 
 
-def _metadata_size(value: Any) -> int:
+def _size(value: Any) -> int:
     return min(max(int(value), 0), 2**31 - 1)
 
 
@@ -91,27 +119,98 @@ def _compression(value: Any) -> int:
     return int(Compression(value))
 
 
+def _level(value: Any) -> int:
+    return min(max(int(value), 0), len(_LEVELS) - 1)
+
+
 #: What becomes part of ``max_metadata_size``; it has no field of its own.
 _SOFT_METADATA_SIZE = "soft_metadata_size"
 
+#: What acts: the field of each key, and how its value is read.
 _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "grpc.max_receive_message_length": ("max_receive_message_length", int),
-    "grpc.max_send_message_length": ("max_send_message_length", int),
+    "grpc.max_receive_message_length": ("max_receive_message_length", _message_length),
+    "grpc.max_send_message_length": ("max_send_message_length", _message_length),
     "grpc.max_concurrent_streams": ("max_concurrent_streams", _streams),
-    "grpc.absolute_max_metadata_size": ("max_metadata_size", _metadata_size),
-    "grpc.max_metadata_size": (_SOFT_METADATA_SIZE, _metadata_size),
+    "grpc.absolute_max_metadata_size": ("max_metadata_size", _size),
+    "grpc.max_metadata_size": (_SOFT_METADATA_SIZE, _size),
     "grpc.http2.lookahead_bytes": ("stream_window", _window),
     "grpc.http2.max_frame_size": ("max_frame_size", _frame_size),
+    "grpc.http2.hpack_table_size.decoder": ("header_table_size", _size),
+    "grpc.http2.hpack_table_size.encoder": ("encoder_table_size", _size),
+    "grpc.max_allowed_incoming_connections": ("max_connections", _streams),
     "grpc.so_reuseport": ("so_reuseport", bool),
-    "grpc.server_handshake_timeout_ms": ("handshake_timeout", _milliseconds),
+    "grpc.server_handshake_timeout_ms": ("handshake_timeout", _handshake),
     "grpc.default_authority": ("default_authority", _text),
     "grpc.primary_user_agent": ("primary_user_agent", _text),
     "grpc.secondary_user_agent": ("secondary_user_agent", _text),
     "grpc.default_compression_algorithm": ("compression", _compression),
+    "grpc.default_compression_level": ("compression_level", _level),
     "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _backoff),
     "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _backoff),
     "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _backoff),
 }
+
+#: What asks for something that this library does in any case, or that no call can tell.
+_ALWAYS_SO = frozenset(
+    [
+        # Reading a stream of responses never takes a thread here.
+        "SingleThreadedUnaryStream",
+        # Channels share no connections here.
+        "grpc.use_local_subchannel_pool",
+        # In grpcio, too, it counts only for messages that are written with a hint which Python has no name for.
+        "grpc.http2.write_buffer_size",
+        # Calls are taken at once, so none is ever pending; maximum_concurrent_rpcs limits those that run or wait.
+        "grpc.server.max_pending_requests",
+        "grpc.server.max_pending_requests_hard_limit",
+    ]
+)
+
+#: What grpcio knows and this library doesn't act on.
+_WITHOUT_EFFECT = frozenset(
+    [
+        "grpc.keepalive_time_ms",
+        "grpc.keepalive_timeout_ms",
+        "grpc.keepalive_permit_without_calls",
+        "grpc.http2.max_pings_without_data",
+        "grpc.http2.min_ping_interval_without_data_ms",
+        "grpc.http2.min_recv_ping_interval_without_data_ms",
+        "grpc.http2.min_time_between_pings_ms",
+        "grpc.http2.max_ping_strikes",
+        "grpc.max_connection_idle_ms",
+        "grpc.max_connection_age_ms",
+        "grpc.max_connection_age_grace_ms",
+        "grpc.client_idle_timeout_ms",
+        "grpc.service_config",
+        "grpc.service_config_disable_resolution",
+        "grpc.enable_retries",
+        "grpc.per_rpc_retry_buffer_size",
+        "grpc.experimental.enable_hedging",
+        "grpc.lb_policy_name",
+        "grpc.enable_http_proxy",
+        "grpc.http_proxy",
+        "grpc.max_connections_per_subchannel_cap",
+        "grpc.dns_min_time_between_resolutions_ms",
+        "grpc.dns_ares_query_timeout",
+        "grpc.dns_enable_srv_queries",
+        "grpc.happy_eyeballs_connection_attempt_delay_ms",
+        "grpc.inhibit_health_checking",
+        "grpc.compression_enabled_algorithms_bitset",
+        "grpc.enable_channelz",
+        "grpc.max_channel_trace_event_memory_per_node",
+        "grpc.http2.bdp_probe",
+        "grpc.http2.true_binary",
+        "grpc.census",
+        "grpc.minimal_stack",
+        "grpc.optimization_target",
+        "grpc.resource_quota",
+        "grpc.ssl_session_cache",
+        "grpc.ssl_target_name_override",
+        "grpc.socket_mutator",
+        "grpc.socket_factory",
+    ]
+)
+#: The beginnings of more such keys.
+_FAMILIES_WITHOUT_EFFECT = ("grpc.experimental.", "grpc.tcp_", "grpc.grpclb_", "grpc.internal.", "grpc.xds_")
 
 
 def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int | None = None) -> Options:
@@ -122,31 +221,48 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         compression: The channel's or server's algorithm; it wins over the option.
 
     Raises:
-        ValueError: A known option has a value of the wrong type; the text names the option. Or there is no such
-            algorithm.
+        TypeError: A key is no text, or a value is neither a number nor text; the same in grpcio.
+        ValueError: An option for a number has a value that is none; the text names the option. Or there is no
+            such algorithm.
     """
     values: dict[str, Any] = {}
     pairs = list(arguments or ())
     for key, value in pairs:
-        known = _KNOWN.get(_text(key))
+        name = _checked_key(key, value)
+        known = _KNOWN.get(name)
         if known is None:
-            _report(_text(key))
+            _report(name)
             continue
-        name, convert = known
+        field, convert = known
         try:
-            values[name] = convert(value)
+            values[field] = convert(value)
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"the option {key!r} can't be {value!r}") from None
+            raise ValueError(f"the option {name!r} can't be {value!r}") from None
     if _SOFT_METADATA_SIZE in values:
         soft = values.pop(_SOFT_METADATA_SIZE)
         # grpcio has a soft limit, above which it refuses at random, and an absolute one. One limit is enough here: the
         # absolute one, which is a quarter above the soft one (and at least 16 KiB) where only that is given.
         values.setdefault("max_metadata_size", max(16_384, soft * 5 // 4))
     options = Options(**values)
-    return options if compression is None else replace(options, compression=_compression(compression))
+    if compression is None:
+        return options
+    return replace(options, compression=_compression(compression), compression_level=None)
+
+
+def _checked_key(key: Any, value: Any) -> str:
+    if not isinstance(key, str | bytes):
+        raise TypeError(f"the key of an option must be a str, not {key!r}")
+    name = _text(key)
+    if not isinstance(value, str | bytes) and not hasattr(value, "__int__"):
+        raise TypeError(f"the option {name!r} can't be {value!r}: expected an int, a str or bytes")
+    return name
 
 
 def _report(key: str) -> None:
-    if key not in _reported:
-        _reported.add(key)
+    if key in _ALWAYS_SO or key in _reported:
+        return
+    _reported.add(key)
+    if key in _WITHOUT_EFFECT or key.startswith(_FAMILIES_WITHOUT_EFFECT):
         _LOGGER.warning("the option %r is not supported and has no effect", key)
+    else:
+        _LOGGER.warning("the option %r is unknown and has no effect; is it misspelt?", key)

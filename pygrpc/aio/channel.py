@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from pygrpc._tls import ClientSecurity, insecure_client
-from pygrpc._version import PYGRPC_VERSION
 from pygrpc.aio import base
 from pygrpc.aio.authentication import NOT_PRIVATE, Authentication
 from pygrpc.aio.errors import UsageError
@@ -24,11 +23,10 @@ from pygrpc.aio.transport import DeadlineTimer, Transport
 from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
-from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall, RequestHeaders
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.configuration import http2_settings, message_limits, user_agent
 from pygrpc.core.headers import request_headers
-from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Address, parse_target
@@ -91,16 +89,11 @@ class Channel(base.Channel):
         self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
         #: Calls whose credentials' plugins are still to be asked, or are being asked.
         self._authentications: dict[ClientCall, Authentication] = {}
-        self.limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
+        self.limits = message_limits(options)
         self.compression = options.compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
-        agents = (options.primary_user_agent, f"grpc-python-pygrpc/{PYGRPC_VERSION}", options.secondary_user_agent)
-        self.user_agent = " ".join(agent for agent in agents if agent).encode()
-        self.http2_settings = Http2Settings(
-            stream_window=options.stream_window,
-            max_frame_size=options.max_frame_size,
-            max_header_list_size=options.max_metadata_size,
-        )
+        self.user_agent = user_agent(options)
+        self.http2_settings = http2_settings(options)
         policy = BackoffPolicy(options.initial_reconnect_backoff, options.max_reconnect_backoff)
         self._backoff = Backoff(policy, random.random)
         self._state = ChannelConnectivity.IDLE

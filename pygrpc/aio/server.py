@@ -18,8 +18,7 @@ from pygrpc.aio.handler_search import HandlerSearch
 from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.aio.servicer import HandlerRunner, ServicerContext
 from pygrpc.aio.transport import DeadlineTimer, Transport
-from pygrpc.core.call import MessageLimits
-from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.configuration import http2_settings, message_limits
 from pygrpc.core.metadata import RawMetadata
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
@@ -54,6 +53,10 @@ class _ServerTransport(Transport[ServerConnection]):
             self._security.check(self.peer_address)
         except ConnectionError as error:
             _LOGGER.warning("a connection is refused: %s", error)
+            self.abort()
+        limit = self._server._options.max_connections
+        if limit is not None and len(self._server._transports) > limit:
+            _LOGGER.debug("a connection is refused: there are %d already", limit)
             self.abort()
 
     def auth_context(self) -> AuthContext:
@@ -95,13 +98,8 @@ class Server(base.Server):
         self._generic = list(handlers or ())
         self._registered: dict[str, RpcMethodHandler] = {}
         self._options = options
-        self._limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
-        self._settings = Http2Settings(
-            stream_window=options.stream_window,
-            max_frame_size=options.max_frame_size,
-            max_header_list_size=options.max_metadata_size,
-            max_concurrent_streams=options.max_concurrent_streams,
-        )
+        self._limits = message_limits(options)
+        self._settings = http2_settings(options)
         self._maximum_calls = maximum_concurrent_rpcs
         #: What is bound, and how its connections are secured.
         self._bindings: list[tuple[Binding, ServerSecurity]] = []
@@ -184,7 +182,6 @@ class Server(base.Server):
             self._settings,
             self._limits,
             self._loop.time(),
-            max_metadata_size=self._options.max_metadata_size,
             handshake_timeout=self._options.handshake_timeout,
         )
         if self._stopping is not None:
@@ -225,7 +222,7 @@ class Server(base.Server):
     ) -> ServicerContext:
         assert self._loop is not None
         call.request_streaming = handler.request_streaming
-        call.set_compression(self._options.compression)
+        call.set_compression(self._options.response_compression)
         context = ServicerContext(
             call, handler, transport.peer, self._loop, self._contexts.discard, transport.auth_context
         )

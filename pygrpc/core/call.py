@@ -34,7 +34,7 @@ from pygrpc.core.framing import (
     message_prefix,
     only_message,
 )
-from pygrpc.core.metadata import Header
+from pygrpc.core.metadata import DEFAULT_METADATA_SIZE, Header
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
@@ -48,14 +48,15 @@ _WORTH_NO_COPY = 4096
 
 
 class MessageLimits:
-    """The sizes of messages that one end accepts and sends, in bytes; -1 for any."""
+    """The sizes of messages that one end accepts and sends, in bytes, -1 for any; and of metadata that it accepts."""
 
-    __slots__ = ("receive", "send")
+    __slots__ = ("metadata", "receive", "send")
 
-    def __init__(self, receive: int, send: int) -> None:
-        """Keeps both limits."""
+    def __init__(self, receive: int, send: int, metadata: int = DEFAULT_METADATA_SIZE) -> None:
+        """Keeps the limits; that of metadata counts a header list as ``header_list_size`` does."""
         self.receive = receive
         self.send = send
+        self.metadata = metadata
 
 
 class IllegalTransition(Exception):

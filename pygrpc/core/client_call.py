@@ -189,9 +189,10 @@ class ClientCall(Call):
             return
         if end_stream:
             self.remote_ended = True
-            self._end(parse_trailers(headers, trailers_only=self.state is ClientState.AWAITING_HEADERS))
+            only = self.state is ClientState.AWAITING_HEADERS
+            self._end(parse_trailers(headers, trailers_only=only, max_metadata_size=self._limits.metadata))
             return
-        head = parse_response(headers)
+        head = parse_response(headers, self._limits.metadata)
         if isinstance(head, Status):
             self._end_now(head, ErrorCode.CANCEL)
             return

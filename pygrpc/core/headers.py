@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from pygrpc.core.compression import ACCEPT_ENCODING
 from pygrpc.core.http2.codes import ErrorCode
 from pygrpc.core.http2.engine import HeaderBlock
-from pygrpc.core.metadata import Header, RawMetadata, decode_metadata, header_list_size
+from pygrpc.core.metadata import DEFAULT_METADATA_SIZE, Header, RawMetadata, decode_metadata, header_list_size
 from pygrpc.core.status import Status, decode_message, decode_status, encode_message, status_from_http
 from pygrpc.core.timeouts import decode_timeout, encode_timeout
 from pygrpc.status import StatusCode
@@ -18,9 +18,6 @@ from pygrpc.status import StatusCode
 Parsed = TypeVar("Parsed")
 
 CONTENT_TYPE = b"application/grpc"
-#: Characters of a status message that are sent. With more, trailers would exceed what clients accept, at the cost of
-#: the status or even of the connection: the text of an exception can be of any length.
-_LONGEST_DETAILS = 16_384
 _IDENTITY = b"identity"
 
 # RFC 9113, section 8.2.1: what a field name may be at most; pseudo-headers apart, which begin with a colon.
@@ -151,7 +148,7 @@ def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence
         return PLAIN_TRAILERS
     headers = [(b"grpc-status", b"%d" % code.value[0])]
     if details:
-        headers.append((b"grpc-message", encode_message(details[:_LONGEST_DETAILS])))
+        headers.append((b"grpc-message", encode_message(details)))
     headers += metadata
     return headers
 
@@ -186,10 +183,9 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
     method, path, scheme = fields.get(b":method"), fields.get(b":path"), fields.get(b":scheme")
     if not method or not path or not scheme:
         raise MalformedHeaders("a request needs :method, :scheme and :path (RFC 9113, section 8.3.1)")
-    size = header_list_size(headers)
-    if size > max_metadata_size:
-        details = f"received metadata size exceeds limit: {size} vs. {max_metadata_size} bytes"
-        raise RequestRejected(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+    refusal = _too_large(headers, max_metadata_size)
+    if refusal is not None:
+        raise RequestRejected(refusal)
     if method != b"POST":
         text = method[:32].decode("latin-1")
         status = Status(StatusCode.INTERNAL, f"a gRPC request is a POST, not a {text}")
@@ -215,6 +211,16 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
     )
 
 
+def _too_large(headers: Sequence[Header], limit: int) -> Status | None:
+    size = header_list_size(headers)
+    if size <= limit:
+        return None
+    return Status(
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"received metadata size exceeds limit: {size} vs. {limit} bytes (grpc.absolute_max_metadata_size)",
+    )
+
+
 def _keep(headers: Sequence[Header], parsed: Parsed) -> Parsed:
     """Keeps what was read of a block with the block, if it is one that may come again."""
     if isinstance(headers, HeaderBlock):
@@ -234,8 +240,12 @@ def _require_grpc(content_type: bytes | None) -> None:
     raise RequestRejected(status, b"415")
 
 
-def parse_response(headers: Sequence[Header]) -> ResponseHead | Status:
+def parse_response(headers: Sequence[Header], max_metadata_size: int = DEFAULT_METADATA_SIZE) -> ResponseHead | Status:
     """Reads a response's first header block when it doesn't end the stream.
+
+    Args:
+        headers: The fields of the block in order.
+        max_metadata_size: The largest header list accepted, in bytes as header_list_size counts them.
 
     Returns:
         The head, or the status to end the call with when this is no gRPC response.
@@ -248,6 +258,9 @@ def parse_response(headers: Sequence[Header]) -> ResponseHead | Status:
         return known
     fields, custom = _split(headers, pseudo=_STATUS)
     http_status = _http_status(fields)
+    refusal = _too_large(headers, max_metadata_size)
+    if refusal is not None:
+        return refusal
     if b"grpc-status" in fields:
         # Only a trailers block carries a status; whoever sends it early still means it.
         return _status(fields, custom)
@@ -264,12 +277,15 @@ def parse_response(headers: Sequence[Header]) -> ResponseHead | Status:
     return _keep(headers, ResponseHead(_encoding(fields), _accept_encoding(fields), metadata))
 
 
-def parse_trailers(headers: Sequence[Header], trailers_only: bool) -> Status:
+def parse_trailers(
+    headers: Sequence[Header], trailers_only: bool, max_metadata_size: int = DEFAULT_METADATA_SIZE
+) -> Status:
     """Reads the block that ends a response.
 
     Args:
         headers: The fields of the block in order.
         trailers_only: Whether the block is also the first one, so that it has ``:status``.
+        max_metadata_size: The largest header list accepted, in bytes as header_list_size counts them.
 
     Raises:
         MalformedHeaders: The block is not valid in HTTP/2.
@@ -279,6 +295,9 @@ def parse_trailers(headers: Sequence[Header], trailers_only: bool) -> Status:
         return known
     fields, custom = _split(headers, pseudo=_STATUS if trailers_only else frozenset())
     http_status = _http_status(fields) if trailers_only else b"200"
+    refusal = _too_large(headers, max_metadata_size)
+    if refusal is not None:
+        return refusal
     if b"grpc-status" in fields:
         status = _status(fields, custom)
         return status if trailers_only else _keep(headers, status)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
+#: The largest header list that is accepted unless an option says something else, in bytes.
+DEFAULT_METADATA_SIZE = 16_384
 MetadataValue = str | bytes
 #: Metadata as users see it: keys are lower-case text, values bytes for ``-bin`` keys and text for the others.
 RawMetadata = tuple[tuple[str, MetadataValue], ...]

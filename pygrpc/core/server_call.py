@@ -213,7 +213,7 @@ class ServerCall(Call):
 
     def headers_received(self, headers: Sequence[Header], end_stream: bool) -> None:
         """Trailers of a request; gRPC gives them no meaning, but they must be valid."""
-        parse_trailers(headers, trailers_only=False)
+        parse_trailers(headers, trailers_only=False, max_metadata_size=self._limits.metadata)
         if end_stream:
             self._requests_complete()
 

@@ -37,7 +37,6 @@ class ServerConnection(Connection):
         limits: MessageLimits,
         now: float,
         *,
-        max_metadata_size: int = 16_384,
         handshake_timeout: float | None = 120.0,
         abuse: AbuseLimits = DEFAULT_ABUSE_LIMITS,
     ) -> None:
@@ -46,15 +45,13 @@ class ServerConnection(Connection):
         Args:
             owner: Who accepts the calls.
             settings: What we announce.
-            limits: The sizes of messages allowed.
+            limits: The sizes of messages and metadata allowed.
             now: Monotonic time in seconds.
-            max_metadata_size: The largest header list of a request, in bytes.
             handshake_timeout: Seconds that a client has until its preface and SETTINGS are here, or None.
             abuse: What costs us work a client may do.
         """
         self._owner = owner
         self._limits = limits
-        self._max_metadata_size = max_metadata_size
         self._handshake_deadline = None if handshake_timeout is None else now + handshake_timeout
         #: The highest stream that is handled, once the second GOAWAY is out.
         self._last_stream_id: int | None = None
@@ -109,7 +106,7 @@ class ServerConnection(Connection):
             self.engine.reset_stream(stream_id, ErrorCode.REFUSED_STREAM)
             return
         try:
-            head = parse_request(headers, self._max_metadata_size)
+            head = parse_request(headers, self._limits.metadata)
         except MalformedHeaders as error:
             self.engine.reset_stream(stream_id, error.error_code)
         except RequestRejected as rejected:

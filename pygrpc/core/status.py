@@ -29,10 +29,24 @@ class Status(NamedTuple):
 _UNSAFE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 
 
+#: Bytes of a status message that are sent. With more, trailers would exceed what clients accept unless told otherwise,
+#: at the cost of the status or even of the connection: the text of an exception can be of any length.
+_LONGEST_MESSAGE = 15_000
+
+
 def encode_message(text: str) -> bytes:
-    """Percent-encodes a status message for the ``grpc-message`` header."""
-    raw = text.encode("utf-8", "replace")
-    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], raw)
+    """Percent-encodes a status message for the ``grpc-message`` header; of a very long one only the beginning."""
+    encoded = _escape(text[:_LONGEST_MESSAGE])
+    if len(encoded) <= _LONGEST_MESSAGE:
+        return encoded
+    # The cut goes neither through an escape nor through a character.
+    split = encoded.rfind(b"%", _LONGEST_MESSAGE - 2, _LONGEST_MESSAGE)
+    whole = encoded[: split if split >= 0 else _LONGEST_MESSAGE]
+    return _escape(unquote_to_bytes(whole).decode("utf-8", "ignore"))
+
+
+def _escape(text: str) -> bytes:
+    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text.encode("utf-8", "replace"))
 
 
 def decode_message(value: bytes) -> str:

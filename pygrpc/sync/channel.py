@@ -9,16 +9,14 @@ from typing import Any, Self
 
 from pygrpc import interfaces
 from pygrpc._tls import ClientSecurity, insecure_client
-from pygrpc._version import PYGRPC_VERSION
 from pygrpc.call_credentials import PluginSource, call_plugins, plugin_context
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
-from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_call import DEADLINE_EXCEEDED, ClientCall, RequestHeaders
+from pygrpc.core.configuration import http2_settings, message_limits, user_agent
 from pygrpc.core.connectivity import Connectivity
 from pygrpc.core.deadlines import Deadlines
 from pygrpc.core.headers import request_headers
-from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Target, parse_target
@@ -38,7 +36,6 @@ from pygrpc.sync.observers import Observer, Observers
 
 #: Seconds without a look at the connection after which a new call looks before it uses it.
 _STALE = 0.001
-_USER_AGENT = f"grpc-python-pygrpc/{PYGRPC_VERSION}"
 _CLOSED = Status(StatusCode.CANCELLED, "Channel closed!")
 _FORKED = Status(StatusCode.CANCELLED, "Call cancelled in fork child")
 
@@ -71,16 +68,11 @@ class Channel(interfaces.Channel):
             self._target_error = Status(StatusCode.UNAVAILABLE, f"Failed to create channel to {target!r}: {error}")
         self._options = options
         self.security = security or insecure_client()
-        self.limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
+        self.limits = message_limits(options)
         self.compression = options.compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
-        agents = (options.primary_user_agent, _USER_AGENT, options.secondary_user_agent)
-        self.user_agent = " ".join(agent for agent in agents if agent).encode()
-        self.http2_settings = Http2Settings(
-            stream_window=options.stream_window,
-            max_frame_size=options.max_frame_size,
-            max_header_list_size=options.max_metadata_size,
-        )
+        self.user_agent = user_agent(options)
+        self.http2_settings = http2_settings(options)
         policy = BackoffPolicy(options.initial_reconnect_backoff, options.max_reconnect_backoff)
         self._backoff = Backoff(policy, random.random)
         self._observers = Observers()

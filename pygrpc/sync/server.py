@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from pygrpc import interfaces
 from pygrpc._sockets import Binding, bind
 from pygrpc._tls import ServerSecurity
-from pygrpc.core.call import MessageLimits
+from pygrpc.core.configuration import http2_settings, message_limits
 from pygrpc.core.deadlines import Deadlines
-from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.metadata import RawMetadata
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
@@ -113,13 +112,8 @@ class _Service:
     def __init__(self, handlers: Handlers, options: Options) -> None:
         self._handlers = handlers
         self._options = options
-        self._limits = MessageLimits(options.max_receive_message_length, options.max_send_message_length)
-        self._settings = Http2Settings(
-            stream_window=options.stream_window,
-            max_frame_size=options.max_frame_size,
-            max_header_list_size=options.max_metadata_size,
-            max_concurrent_streams=options.max_concurrent_streams,
-        )
+        self._limits = message_limits(options)
+        self._settings = http2_settings(options)
         self.io = IoThread("pygrpc-server")
         self.lock = threading.RLock()
         self.started = False
@@ -168,6 +162,11 @@ class _Service:
             # It came while the server was being stopped.
             sock.close()
             return
+        limit = self._options.max_connections
+        if limit is not None and len(self._transports) >= limit:
+            _LOGGER.debug("a connection is refused: there are %d already", limit)
+            sock.close()
+            return
         try:
             transport = ServerTransport(self, sock, security)
         except ConnectionError as error:
@@ -189,7 +188,6 @@ class _Service:
             self._settings,
             self._limits,
             time.monotonic(),
-            max_metadata_size=self._options.max_metadata_size,
             handshake_timeout=self._options.handshake_timeout,
         )
 
@@ -229,7 +227,7 @@ class _Service:
             if call.ended:
                 self._handlers.finished()
                 return
-            call.set_compression(self._options.compression)
+            call.set_compression(self._options.response_compression)
             context.begin()
         if call.deadline is not None:
             self._deadlines.add(call)

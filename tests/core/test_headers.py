@@ -14,10 +14,9 @@ from pygrpc.core.headers import (
     trailers,
     trailers_only,
 )
-from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.http2.codes import ErrorCode
 from pygrpc.core.http2.engine import HeaderBlock
-from pygrpc.core.metadata import Header, header_list_size
+from pygrpc.core.metadata import DEFAULT_METADATA_SIZE, Header, header_list_size
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 from tests.core.pair import REQUEST, RESPONSE, changed, without
@@ -275,8 +274,12 @@ def test_the_status_is_sent_even_when_it_is_ok() -> None:
 @pytest.mark.parametrize("text", ["x", "\u00e9", "\U0001f600", "%"], ids=ascii)
 def test_a_status_message_is_cut_where_it_would_cost_the_connection(text: str) -> None:
     built = trailers(StatusCode.UNKNOWN, text * 1_000_000, [])
-    assert header_list_size(built) < Http2Settings().hard_header_list_size
-    assert parse_trailers(built, trailers_only=False).details == text * 16_384
+    assert header_list_size(built) < DEFAULT_METADATA_SIZE
+    status = parse_trailers(built, trailers_only=False)
+    assert status.code is StatusCode.UNKNOWN
+    assert status.details.strip(text) == ""
+    # What is left fills the limit but for less than one character.
+    assert 15_000 - 12 < len(dict(built)[b"grpc-message"]) <= 15_000
 
 
 def test_trailers_are_built_and_read() -> None:
@@ -375,3 +378,18 @@ def test_a_block_that_is_wrong_stays_wrong() -> None:
             parse_request(malformed, LIMIT)
         with pytest.raises(RequestRejected):
             parse_request(rejected, LIMIT)
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385])
+def test_metadata_of_a_response_is_limited_too(size: int) -> None:
+    def padded(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return [*fields, (b"k", b"v" * (size - header_list_size(fields) - 33))]
+
+    text = f"received metadata size exceeds limit: {size} vs. 16384 bytes (grpc.absolute_max_metadata_size)"
+    refused = size > 16_384
+    head = parse_response(padded(RESPONSE))
+    assert head == Status(StatusCode.RESOURCE_EXHAUSTED, text) if refused else isinstance(head, ResponseHead)
+    for fields, only in (([(b"grpc-status", b"0")], False), ([*RESPONSE, (b"grpc-status", b"0")], True)):
+        status = parse_trailers(padded(fields), only)
+        assert (status.code is StatusCode.RESOURCE_EXHAUSTED) is refused
+        assert parse_trailers(padded(fields), only, size).code is StatusCode.OK

@@ -320,3 +320,34 @@ def test_lengths(size: int) -> None:
     headers = ((b"x" * size, b"y" * size), (b"cookie", b"z" * size))
     assert hpack_decode(hpack.Decoder(1 << 20), HeaderEncoder().encode(headers)) == list(headers)
     assert decode(HeaderDecoder(1 << 20), HeaderEncoder().encode(headers)) == list(headers)
+
+
+# The sizes of the tables.
+
+FIELDS = [tuple([(b"name-%d" % number, b"v" * 100)]) for number in range(60)]
+
+
+@pytest.mark.parametrize("size", [0, 500, 4096, 10_000])
+def test_an_encoder_uses_no_more_than_it_is_told(size: int) -> None:
+    encoder, decoder = HeaderEncoder(size), hpack.Decoder()
+    decoder.max_allowed_table_size = 1 << 20
+    for limit in (None, 1 << 20):
+        if limit is not None:
+            encoder.set_limit(limit)
+        for headers in FIELDS * 3:
+            assert hpack_decode(decoder, encode(encoder, headers)) == list(headers)
+    assert decoder.header_table_size == size
+    assert sum(32 + len(name) + len(value) for name, value in decoder.header_table.dynamic_entries) <= size
+
+
+@pytest.mark.parametrize("size", [0, 500, 4096, 10_000])
+def test_a_decoder_follows_a_table_of_the_size_that_was_announced(size: int) -> None:
+    decoder, encoder = HeaderDecoder(10_000, size), hpack.Encoder()
+    # A peer that doesn't know of the setting yet goes by the default.
+    for announced in (4096, size):
+        encoder.header_table_size = announced
+        for headers in FIELDS * 2:
+            assert decoder.decode(encoder.encode(list(headers))) == list(headers)
+    encoder.header_table_size = max(size, 4096) + 1
+    with pytest.raises(CompressionError, match="exceeds our SETTINGS_HEADER_TABLE_SIZE"):
+        decoder.decode(encoder.encode([(b"a", b"b")]))

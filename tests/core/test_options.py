@@ -1,8 +1,11 @@
 """Channel and server options."""
 
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from pygrpc import options as module
@@ -48,7 +51,16 @@ def test_the_defaults(arguments: Any) -> None:
         ("grpc.so_reuseport", 0, "so_reuseport", False),
         ("grpc.so_reuseport", 1, "so_reuseport", True),
         ("grpc.server_handshake_timeout_ms", 1500, "handshake_timeout", 1.5),
-        ("grpc.server_handshake_timeout_ms", -5, "handshake_timeout", 0.0),
+        ("grpc.server_handshake_timeout_ms", -5, "handshake_timeout", 0.001),
+        ("grpc.max_receive_message_length", -7, "max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -7, "max_send_message_length", -1),
+        ("grpc.max_send_message_length", 0, "max_send_message_length", 0),
+        ("grpc.http2.hpack_table_size.decoder", 0, "header_table_size", 0),
+        ("grpc.http2.hpack_table_size.encoder", 1 << 20, "encoder_table_size", 1 << 20),
+        ("grpc.max_allowed_incoming_connections", 5, "max_connections", 5),
+        ("grpc.max_allowed_incoming_connections", -1, "max_connections", None),
+        ("grpc.default_compression_level", 9, "compression_level", 3),
+        (b"grpc.max_send_message_length", 10, "max_send_message_length", 10),
         ("grpc.default_authority", "host", "default_authority", "host"),
         ("grpc.default_authority", b"host", "default_authority", "host"),
         ("grpc.primary_user_agent", "agent", "primary_user_agent", "agent"),
@@ -85,7 +97,6 @@ def test_the_metadata_limit_is_the_absolute_one(sizes: dict[str, int], limit: in
     ("key", "value"),
     [
         ("grpc.max_receive_message_length", "many"),
-        ("grpc.max_receive_message_length", None),
         ("grpc.max_receive_message_length", float("inf")),
         ("grpc.server_handshake_timeout_ms", "soon"),
         ("grpc.absolute_max_metadata_size", "a"),
@@ -98,14 +109,52 @@ def test_a_value_of_the_wrong_type_names_the_option(key: str, value: Any) -> Non
         parse_options([(key, value)])
 
 
-@pytest.mark.parametrize("key", ["grpc.nonsense", "no.such.thing", "grpc.grpc.default_compression_level"])
-def test_an_unknown_option_is_reported_once(key: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("key", ["grpc.max_send_message_length", "grpc.default_authority", "grpc.nonsense"])
+@pytest.mark.parametrize("value", [None, [1], {}, object()], ids=["None", "list", "dict", "object"])
+@pytest.mark.parametrize("read", [parse_options, lambda pairs: grpc.insecure_channel("localhost:1", options=pairs)])
+def test_a_value_that_is_no_value_is_a_type_error_as_in_grpcio(key: str, value: Any, read: Any) -> None:
+    with pytest.raises(TypeError, match="xpected"):
+        read([(key, value)])
+
+
+def test_a_key_that_is_no_text_is_a_type_error_as_in_grpcio() -> None:
+    with pytest.raises(TypeError, match="must be a str"):
+        parse_options([(5, 1)])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        grpc.insecure_channel("localhost:1", options=[(5, 1)])
+
+
+def reported(caplog: pytest.LogCaptureFixture, key: Any, value: Any = 1) -> list[str]:
     with caplog.at_level(logging.WARNING, "pygrpc"):
-        assert parse_options([(key, 1)]) == Options()
-        parse_options([(key, 2)])
-    assert [record.getMessage() for record in caplog.records] == [
-        f"the option {key!r} is not supported and has no effect"
-    ]
+        assert parse_options([(key, value)]) == Options()
+        parse_options([(key, value), (key, value)])
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("key", ["grpc.nonsense", "no.such.thing", "grpc.grpc.default_compression_level"])
+@pytest.mark.parametrize("value", [1, "text", b"bytes", 1.5])
+def test_an_unknown_option_is_reported_once(key: str, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert reported(caplog, key, value) == [f"the option {key!r} is unknown and has no effect; is it misspelt?"]
+
+
+@pytest.mark.parametrize("key", ["grpc.keepalive_time_ms", "grpc.tcp_user_timeout_ms", b"grpc.census"])
+def test_an_option_without_effect_is_reported_once(key: Any, caplog: pytest.LogCaptureFixture) -> None:
+    name = key.decode() if isinstance(key, bytes) else key
+    assert reported(caplog, key) == [f"the option {name!r} is not supported and has no effect"]
+
+
+@pytest.mark.parametrize("key", ["SingleThreadedUnaryStream", "grpc.use_local_subchannel_pool"])
+def test_an_option_that_asks_for_what_is_so_is_not_reported(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert reported(caplog, key) == []
+
+
+@pytest.mark.parametrize(("level", "algorithm"), [(0, 0), (1, 2), (2, 1), (3, 1)])
+def test_a_level_chooses_the_algorithm_of_responses(level: int, algorithm: int) -> None:
+    pairs = [("grpc.default_compression_level", level), ("grpc.default_compression_algorithm", 2)]
+    assert parse_options(pairs).response_compression == algorithm
+    # Of requests it doesn't, and what the program says counts for more.
+    assert parse_options(pairs).compression == 2
+    assert parse_options(pairs, Compression.Gzip).response_compression == 2
 
 
 def test_an_algorithm_that_is_given_wins_over_the_option() -> None:
@@ -125,3 +174,13 @@ def test_an_algorithm_that_does_not_exist() -> None:
         parse_options([("grpc.default_compression_algorithm", 3)])
     with pytest.raises(ValueError, match="42 is not a valid Compression"):
         parse_options([], 42)
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "options.md").read_text()
+    documented = set(re.findall(r"`([\w.]+)`", text))
+    keys = {*module._KNOWN, *module._ALWAYS_SO, *module._WITHOUT_EFFECT}
+    assert sorted(keys - documented) == []
+    acting = re.findall(r"^\| `(grpc[\w.]+)` \|", text.partition("## What acts")[2].partition("## ")[0], re.MULTILINE)
+    about_tls = {"grpc.ssl_target_name_override", "grpc.ssl_session_cache"}
+    assert set(acting) == {*module._KNOWN, *about_tls}

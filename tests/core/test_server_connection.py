@@ -2,6 +2,7 @@
 
 import pytest
 
+from pygrpc.core.call import MessageLimits
 from pygrpc.core.http2 import ErrorCode, Http2Settings
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
@@ -91,7 +92,7 @@ def test_a_malformed_request_is_reset() -> None:
 
 def test_metadata_are_limited_from_the_first_byte() -> None:
     # WIRE.md: grpcio does so only behind the acknowledgement of its SETTINGS.
-    peer, owner, _ = raw_client(greet=False, max_metadata_size=500)
+    peer, owner, _ = raw_client(greet=False, limits=MessageLimits(-1, -1, 500))
     peer.send_bytes(PREFACE + peer.settings({}).serialize())
     peer.send(peer.headers(1, [*REQUEST, (b"k", b"x" * 500)]))
     peer.receive()

@@ -24,6 +24,8 @@ from pygrpc.core.metadata import Header
 
 #: The window that every connection begins with (RFC 9113, section 6.9.2).
 DEFAULT_WINDOW = 65_535
+#: The size of both dynamic tables of header compression until somebody says something else (RFC 9113, section 6.5.2).
+DEFAULT_TABLE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Http2Settings:
         hard_header_list_size: A header list beyond this size, in bytes, is a connection error; at least the size above.
             What lies between the two sizes reaches ``headers_received``, so that it can be answered with a status.
         max_concurrent_streams: Streams the peer may have open; beyond that they are refused. None for no limit.
+        header_table_size: The dynamic table of our decoder, in bytes (RFC 7541, section 4.2).
+        encoder_table_size: The largest dynamic table of our encoder, in bytes, whatever more the peer allows.
     """
 
     stream_window: int = 1 << 20
@@ -47,6 +51,8 @@ class Http2Settings:
     max_header_list_size: int = 16_384
     hard_header_list_size: int = 1 << 18
     max_concurrent_streams: int | None = None
+    header_table_size: int = DEFAULT_TABLE_SIZE
+    encoder_table_size: int = DEFAULT_TABLE_SIZE
 
     def __post_init__(self) -> None:
         """Works out the connection's window, and lets a header list that is asked for not be a connection error."""

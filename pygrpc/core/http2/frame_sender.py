@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from pygrpc.core.http2.codes import MAX_STREAM_ID
 from pygrpc.core.http2.engine import (
+    DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
     Http2Engine,
     Http2Events,
@@ -19,6 +20,7 @@ from pygrpc.core.http2.frames import (
     END_STREAM,
     FRAME_HEAD,
     FRAME_HEAD_SIZE,
+    HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
@@ -66,7 +68,7 @@ class FrameSender(Http2Engine):
         self._streams: dict[int, Stream] = {}
         self._closed = ClosedStreams()
         self._next_stream_id = 1
-        self._encoder = HeaderEncoder()
+        self._encoder = HeaderEncoder(settings.encoder_table_size)
         self._encoded = self._encoder.blocks
         self._out: list[bytes | memoryview] = []
         #: What we may send: on the connection, and on a stream beside its own credit.
@@ -83,6 +85,8 @@ class FrameSender(Http2Engine):
             MAX_FRAME_SIZE: settings.max_frame_size,
             MAX_HEADER_LIST_SIZE: settings.max_header_list_size,
         }
+        if settings.header_table_size != DEFAULT_TABLE_SIZE:
+            announced[HEADER_TABLE_SIZE] = settings.header_table_size
         if self._client_side:
             self._queue(PREFACE)
             # We accept no pushed streams, and none at all that a server opens, as grpcio says too.

@@ -38,6 +38,7 @@ from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, S
 
 from pygrpc.core.http2.codes import MAX_STREAM_ID, ErrorCode
 from pygrpc.core.http2.engine import (
+    DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
     Http2Engine,
     Http2Events,
@@ -181,6 +182,7 @@ class H2Engine(Http2Engine):
         local[SettingCodes.INITIAL_WINDOW_SIZE] = settings.stream_window
         local[SettingCodes.MAX_FRAME_SIZE] = settings.max_frame_size
         local[SettingCodes.MAX_HEADER_LIST_SIZE] = settings.max_header_list_size
+        local[SettingCodes.HEADER_TABLE_SIZE] = settings.header_table_size
         local[SettingCodes.ENABLE_PUSH] = 0
         if self._client_side:
             # We accept no pushed streams, as grpcio says too.
@@ -194,6 +196,9 @@ class H2Engine(Http2Engine):
         self._h2.initiate_connection()
         self._h2.max_inbound_frame_size = settings.max_frame_size
         self._h2.decoder.max_header_list_size = settings.hard_header_list_size
+        # The peer may go by the default until it has acknowledged a smaller table (RFC 7541, section 4.2).
+        self._h2.decoder.max_allowed_table_size = max(settings.header_table_size, DEFAULT_TABLE_SIZE)
+        self._limit_encoder()
         self.increment_window(0, settings.connection_window - DEFAULT_WINDOW)
 
     def receive_data(self, data: bytes) -> None:  # noqa: D102
@@ -236,7 +241,15 @@ class H2Engine(Http2Engine):
     def _on_window_updated(self, event: WindowUpdated) -> None:
         self._events.window_opened(event.stream_id or 0)
 
+    def _limit_encoder(self) -> None:
+        # h2 would use all that the peer allows, which may be gibibytes.
+        encoder = self._h2.encoder
+        if encoder.header_table_size > self._settings.encoder_table_size:
+            encoder.header_table_size = self._settings.encoder_table_size
+
     def _on_settings(self, event: RemoteSettingsChanged) -> None:
+        if SettingCodes.HEADER_TABLE_SIZE in event.changed_settings:
+            self._limit_encoder()
         self._events.settings_received()
         if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
             self._events.window_opened(0)

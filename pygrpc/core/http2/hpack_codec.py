@@ -12,11 +12,9 @@ from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from pygrpc.core.http2.engine import HeaderBlock
+from pygrpc.core.http2.engine import DEFAULT_TABLE_SIZE, HeaderBlock
 from pygrpc.core.metadata import Header
 
-#: The size of both dynamic tables in bytes (RFC 9113, section 6.5.2); we announce no other, and use no more.
-TABLE_SIZE = 4096
 #: What an entry takes in the dynamic table, and a field in a header list, beside its octets (RFC 7541, section 4.1).
 _ENTRY_OVERHEAD = 32
 
@@ -34,8 +32,8 @@ _LARGEST_SHIFT = 28
 _BLOCKS_KEPT, _BYTES_KEPT, _LARGEST_KEPT = 128, 1 << 16, 1 << 13
 #: Strings that a decoder keeps decoded, and the size in bytes of the largest one.
 _STRINGS_KEPT, _LARGEST_STRING = 64, 64
-#: Fields, names and header lists that an encoder keeps.
-_FIELDS_KEPT = 128
+#: Fields, names and header lists that an encoder keeps, and the size in bytes of the largest literal among them.
+_FIELDS_KEPT, _LARGEST_FIELD = 128, 2048
 #: Blocks and fields of which it is remembered that they came before.
 _SIGHTINGS_KEPT = 128
 
@@ -93,12 +91,15 @@ class DecodedBlock(HeaderBlock):
 class HeaderDecoder:
     """Decodes the header blocks of one connection, in the order in which they come."""
 
-    def __init__(self, max_list_size: int) -> None:
+    def __init__(self, max_list_size: int, table_size: int = DEFAULT_TABLE_SIZE) -> None:
         """Makes a decoder with an empty dynamic table.
 
         Args:
             max_list_size: The largest header list accepted, in bytes (RFC 9113, section 6.5.2).
+            table_size: What we announce as SETTINGS_HEADER_TABLE_SIZE, in bytes. The peer may go by the default until
+                it has acknowledged a smaller one, so the default is always accepted.
         """
+        self._table_limit = max(table_size, DEFAULT_TABLE_SIZE)
         #: Blocks that were seen before and still mean the same; look here first. Emptied in place, never replaced.
         self.blocks: dict[bytes, DecodedBlock] = {}
         self._max_list_size = max_list_size
@@ -108,7 +109,7 @@ class HeaderDecoder:
         #: All that an index can mean: none for 0, then the static table, then the dynamic one, its newest entry first.
         self._entries: list[_Entry] = [_NO_ENTRY, *_STATIC_ENTRIES]
         self._table_size = 0
-        self._max_table_size = TABLE_SIZE
+        self._max_table_size = DEFAULT_TABLE_SIZE
         self._table_changed = False
 
     def decode(self, block: bytes) -> DecodedBlock:
@@ -229,7 +230,7 @@ class HeaderDecoder:
 
     def _update_table_size(self, block: bytes, position: int) -> int:
         size, position = _read_integer(block, position, 0x1F)
-        if size > TABLE_SIZE:
+        if size > self._table_limit:
             raise CompressionError(f"a table of {size} bytes exceeds our SETTINGS_HEADER_TABLE_SIZE")
         self._table_changed = True
         self._max_table_size = size
@@ -277,8 +278,13 @@ class HeaderEncoder:
     time than the few bytes are worth.
     """
 
-    def __init__(self) -> None:
-        """Makes an encoder with an empty dynamic table."""
+    def __init__(self, largest_table: int = DEFAULT_TABLE_SIZE) -> None:
+        """Makes an encoder with an empty dynamic table.
+
+        Args:
+            largest_table: The size of the dynamic table at most, in bytes, even if the peer allows more.
+        """
+        self._largest_table = largest_table
         #: The bytes of header lists that are what they were; look here first. Emptied in place, never replaced.
         self.blocks: dict[tuple[Header, ...], bytes] = {}
         self._fields: dict[Header, bytes] = {}
@@ -288,13 +294,14 @@ class HeaderEncoder:
         self._table: dict[Header, int] = {}
         self._inserted = 0
         self._table_size = 0
-        self._max_table_size = TABLE_SIZE
+        self._max_table_size = DEFAULT_TABLE_SIZE
         #: The smallest size of the table since the last block, if the peer hasn't been told of it.
         self._smallest: int | None = None
+        self.set_limit(DEFAULT_TABLE_SIZE)
 
     def set_limit(self, limit: int) -> None:
         """Takes the peer's SETTINGS_HEADER_TABLE_SIZE, in bytes, which counts from the next block on."""
-        size = min(limit, TABLE_SIZE)
+        size = min(limit, self._largest_table)
         if size == self._max_table_size:
             return
         self._smallest = size if self._smallest is None else min(self._smallest, size)
@@ -346,7 +353,7 @@ class HeaderEncoder:
         if size > self._max_table_size // 2:
             # It would drive out too much.
             literal = self._literal(header)
-            return self._keep(header, literal) if size <= TABLE_SIZE // 2 else literal
+            return self._keep(header, literal) if size <= _LARGEST_FIELD else literal
         self._insert(header, size)
         name, value = header
         return _name(name, 0x3F, _INCREMENTAL) + _string(value)

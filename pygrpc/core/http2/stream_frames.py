@@ -41,7 +41,7 @@ class StreamFrames(FrameSender):
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
         super().__init__(events, settings, client_side)
-        self._decoder = HeaderDecoder(settings.hard_header_list_size)
+        self._decoder = HeaderDecoder(settings.hard_header_list_size, settings.header_table_size)
         self._decoded = self._decoder.blocks
         #: The header block that is incomplete: its stream, its flags, its pieces and their size.
         self._block_stream_id = 0
