@@ -9,10 +9,10 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench generate clean
+.PHONY: help demo test check bench bench-long generate clean
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
 demo: $(READY) ## Run the user service and a client, and show their calls on the wire
 	@$(RUN) -m pygrpc.services.demo
@@ -26,8 +26,11 @@ check: $(READY) ## Check format, lint, types, and that generated code is up to d
 	$(RUN) -m mypy
 	$(RUN) -m pygrpc.codegen --check
 
-bench: $(READY) ## Measure against grpcio, grpc.aio and grpclib
+bench: $(READY) ## Measure against grpcio, grpc.aio and grpclib, in about two minutes
 	@$(RUN) -m benchmarks
+
+bench-long: $(READY) ## Measure everything, and write it to docs/benchmarks.md, with plots
+	@$(RUN) -m benchmarks --long --publish docs
 
 generate: $(READY) ## Regenerate the modules that come from protos/
 	$(RUN) -m pygrpc.codegen

@@ -4,51 +4,60 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from time import monotonic
 
-from benchmarks import h2load, report
+from benchmarks import certificates, plots, report
+from benchmarks.figures import Results
 from benchmarks.implementations import IMPLEMENTATIONS
+from benchmarks.publish import PAGE, publish
 from benchmarks.runner import Cell, run
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, Scenario
 
-SHORT = (5, 0.8)
-LONG = (7, 3.0)
+SHORT = (2, 0.4)
+LONG = (3, 1.0)
+
+
+def _names(scenario: Scenario, long: bool) -> Iterable[str]:
+    return (*scenario.implementations, *(scenario.also_long if long else ()), *scenario.left_out)
 
 
 def select(only: Sequence[str], long: bool) -> list[Cell]:
     """Return the cells to measure.
 
     Args:
-        only: Patterns "SCENARIO/IMPLEMENTATION", "SCENARIO" or "IMPLEMENTATION"; a cell that matches one is taken.
-        long: Whether to take the implementations that only the long form measures, which naming one does too.
+        only: Patterns "SCENARIO/IMPLEMENTATION", "SCENARIO" or "IMPLEMENTATION"; a cell that matches one is taken. In
+            place of a scenario may stand the name of a group: a variant or a curve.
+        long: Whether to take what only the long form measures; one that a pattern names is taken anyway.
 
     Raises:
         ValueError: If a pattern names nothing that exists.
     """
-    cells = [
-        (scenario, implementation)
-        for scenario in SCENARIOS
-        for implementation in IMPLEMENTATIONS
-        if not implementation.scenarios or scenario.name in implementation.scenarios
-    ]
     chosen: set[Cell] = set()
     for wanted in [set(pattern.split("/")) for pattern in only] or [set[str]()]:
-        found = [
-            (scenario, implementation)
-            for scenario, implementation in cells
-            if wanted <= {scenario.name, implementation.name}
-            and (long or not implementation.long_only or implementation.name in wanted)
-        ]
+        found = set()
+        for scenario in SCENARIOS:
+            named = bool({scenario.name, scenario.group} & wanted)
+            if scenario.long_only and not (long or named):
+                continue
+            for name in _names(scenario, long or named):
+                if wanted <= {scenario.name, scenario.group, name}:
+                    found.add((scenario, IMPLEMENTATIONS[name]))
         if not found:
-            raise ValueError(f"nothing is called {'/'.join(wanted)!r}")
-        chosen |= set(found)
-    return [cell for cell in cells if cell in chosen]
+            raise ValueError(f"nothing is called {'/'.join(sorted(wanted))!r}")
+        chosen |= found
+    everything = [
+        (scenario, IMPLEMENTATIONS[name]) for scenario in SCENARIOS for name in dict.fromkeys(_names(scenario, True))
+    ]
+    return [cell for cell in everything if cell in chosen]
 
 
 def _arguments() -> argparse.Namespace:
+    scenarios = dict.fromkeys(scenario.name for scenario in SCENARIOS if not scenario.group)
+    groups = dict.fromkeys(scenario.group for scenario in SCENARIOS if scenario.group)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure pygrpc beside its peers.")
-    parser.add_argument("--long", action="store_true", help="more rounds, longer ones, and the mixed pairs")
+    parser.add_argument("--long", action="store_true", help="more and longer rounds, the variants and the curves")
     parser.add_argument("--rounds", type=int, help=f"default {SHORT[0]}, with --long {LONG[0]}")
     parser.add_argument("--seconds", type=float, help=f"per measurement, default {SHORT[1]}, with --long {LONG[1]}")
     parser.add_argument(
@@ -56,12 +65,11 @@ def _arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="SCENARIO/IMPLEMENTATION",
-        help="either may stand alone; may be repeated; scenarios: "
-        + ", ".join(scenario.name for scenario in SCENARIOS)
-        + "; implementations: "
-        + ", ".join(implementation.name for implementation in IMPLEMENTATIONS),
+        help=f"either may stand alone; may be repeated; scenarios: {', '.join(scenarios)}; "
+        f"groups of scenarios: {', '.join(groups)}; implementations: {', '.join(IMPLEMENTATIONS)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file too")
+    parser.add_argument("--publish", type=Path, metavar="DIR", help=f"write results, plots and JSON to DIR/{PAGE} too")
     arguments = parser.parse_args()
     rounds, seconds = LONG if arguments.long else SHORT
     arguments.rounds = rounds if arguments.rounds is None else arguments.rounds
@@ -72,30 +80,39 @@ def _arguments() -> argparse.Namespace:
         arguments.cells = select(arguments.only, arguments.long)
     except ValueError as error:
         parser.error(str(error))
-    if not h2load.installed():
-        arguments.cells = [cell for cell in arguments.cells if cell[0].call != "h2load"]
+    if arguments.publish and not plots.installed():
+        parser.error(plots.MISSING)
+    if arguments.publish and not (arguments.publish / PAGE).is_file():
+        parser.error(f"there is no {arguments.publish / PAGE} to write the results to")
     return arguments
 
 
-def main() -> int:
-    """Measure and report; return 1 if a cell failed."""
-    arguments = _arguments()
-    environment = report.environment()
-    print(report.describe(environment))
-    print(f"Medians of {arguments.rounds} rounds of {arguments.seconds:g} s; ratios above 1 are faster.", flush=True)
-    if not h2load.installed():
-        print(h2load.MISSING)
-
+def _measure(arguments: argparse.Namespace) -> Results:
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    results = asyncio.run(run(arguments.cells, arguments.rounds, arguments.seconds, progress))
-    print(f"\n{report.text(results)}")
+    with certificates.provided():
+        return asyncio.run(run(arguments.cells, arguments.rounds, arguments.seconds, progress))
+
+
+def main() -> int:
+    """Measure and report; return 1 if a cell with pygrpc in it failed. That a peer failed is a result like others."""
+    arguments = _arguments()
+    environment = report.environment()
+    header = report.describe(environment, arguments.rounds, arguments.seconds)
+    print(f"{header}\n", flush=True)
+    started = monotonic()
+    results = _measure(arguments)
+    took = f"The run took {monotonic() - started:,.0f} s."
+    print(f"{report.text(results)}\n{took}")
+    settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+    document = json.dumps({"environment": environment, "settings": settings, **report.document(results)}, indent=1)
     if arguments.json:
-        settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-        document = {"environment": environment, "settings": settings, "results": report.figures(results)}
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
-    return int(any(isinstance(samples, str) for samples in results.values()))
+        arguments.json.write_text(f"{document}\n")
+    if arguments.publish:
+        publish(arguments.publish, results, f"{header}\n\n{took}", document)
+    ours = [result for (_, implementation), result in results.items() if "pygrpc" in implementation.name]
+    return int(any(result.failed for result in ours))
 
 
 if __name__ == "__main__":

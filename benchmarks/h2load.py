@@ -5,13 +5,10 @@ import re
 import shutil
 import tempfile
 
-from benchmarks.adapters import HOST
-from benchmarks.scenarios import PAYLOAD, SERVICE, WrongReply, check
+from benchmarks.work import HOST, SERVICE, Work, WrongReply, check, frame
 
-CONNECTIONS, STREAMS = 4, 32
 WARM_UP_REQUESTS = 1280
-MISSING = "h2load is not installed, so its rows are left out; `apt-get install -y nghttp2-client` installs it."
-_BODY = b"\x00" + len(PAYLOAD).to_bytes(4, "big") + PAYLOAD
+MISSING = "h2load is not installed; `apt-get install -y nghttp2-client` installs it"
 
 
 def installed() -> bool:
@@ -19,11 +16,16 @@ def installed() -> bool:
     return shutil.which("h2load") is not None
 
 
-def parse(output: str, requests: int) -> float:
+def parse(output: str, requests: int, reply: int) -> float:
     """Return the requests per second that h2load printed.
 
     h2load does not show trailers. An RPC that failed is Trailers-Only and brings no message, so that every request is
     known to have been echoed if all were answered with 2xx and the DATA bytes are those of as many messages.
+
+    Args:
+        output: What h2load printed.
+        requests: How many it was to send.
+        reply: The bytes of DATA that each should bring.
 
     Raises:
         WrongReply: If a request was not answered as it should be.
@@ -36,19 +38,32 @@ def parse(output: str, requests: int) -> float:
         raise WrongReply("h2load printed no figures")
     check(succeeded is not None, "requests failed under h2load")
     check(int(statuses[1]) == requests, f"{statuses[1]} of {requests} requests were answered with 2xx")
-    check(int(data[1]) == requests * len(_BODY), f"{data[1]} DATA bytes came for {requests} requests")
+    check(int(data[1]) == requests * reply, f"{data[1]} DATA bytes came for {requests} requests")
     return float(rate[1])
 
 
-async def load(port: int, requests: int) -> float:
+def headers(work: Work) -> list[str]:
+    """Return the headers of a request, as h2load takes them; they are the same in each request."""
+    lines = ["te: trailers", "content-type: application/grpc"]
+    options = work.call_options()
+    if options is not None:
+        made = options()
+        lines += [f"{name}: {value}" for name, value in made.get("metadata", ())]
+        if "timeout" in made:
+            lines.append(f"grpc-timeout: {made['timeout'] * 1000:.0f}m")
+    return lines
+
+
+async def load(port: int, requests: int, work: Work) -> float:
     """Send that many requests; return how many were answered per second."""
-    with tempfile.NamedTemporaryFile() as body:
-        body.write(_BODY)
-        body.flush()
+    body = frame(work.payload)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
         process = await asyncio.create_subprocess_exec(
-            *("h2load", "-c", str(CONNECTIONS), "-m", str(STREAMS), "-n", str(requests), "-d", body.name),
-            *("-H", "te: trailers", "-H", "content-type: application/grpc"),
-            f"http://{HOST}:{port}/{SERVICE}/Unary",
+            *("h2load", "-c", str(work.connections), "-m", str(work.lanes), "-n", str(requests), "-d", file.name),
+            *(part for line in headers(work) for part in ("-H", line)),
+            f"{'https' if work.tls else 'http'}://{HOST}:{port}/{SERVICE}/Unary",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -58,4 +73,4 @@ async def load(port: int, requests: int) -> float:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    return parse(output.decode(), requests)
+    return parse(output.decode(), requests, len(body))

@@ -1,90 +1,83 @@
-"""Who is measured: the table of implementations.
+"""Who is measured: the table of implementations. To add one, add a row."""
 
-To add one, add a row. An engine or an option that the environment chooses needs no adapter of its own:
-`Implementation("pygrpc.aio frame", "pygrpc.aio", "pygrpc.aio", environment={"PYGRPC_HTTP2_ENGINE": "frame"})`.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
-from benchmarks.adapters import Hold, Session, grpc_api, raw_tcp
-
-BASELINES = ("grpcio", "grpc.aio", "grpclib")
-_UNARY = ("sequential", "concurrent")
+from benchmarks.adapters import Hold, Session
+from benchmarks.work import Work
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """One row of each table of the report.
+    """One row of the tables of the report.
 
     Attributes:
         name: What the report and `--only` call it.
         server: The side that `serve` knows.
         client: The side that `connect` knows.
-        environment: Variables that both processes get on top of the inherited ones.
-        scenarios: The scenarios that it takes part in; all if empty.
-        long_only: Whether only the long form measures it.
     """
 
     name: str
     server: str
     client: str
-    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
-    scenarios: tuple[str, ...] = ()
-    long_only: bool = False
+
+    def missing(self) -> str | None:
+        """Return the package that it needs and that is not installed, if there is one."""
+        packages = (_SIDES[side].package for side in (self.server, self.client))
+        return next(
+            (package for package in packages if package and find_spec(_MODULES.get(package, package)) is None), None
+        )
 
 
-IMPLEMENTATIONS = (
-    Implementation("pygrpc.aio", "pygrpc.aio", "pygrpc.aio"),
-    Implementation("pygrpc", "pygrpc", "pygrpc"),
-    Implementation("grpcio", "grpcio", "grpcio"),
-    Implementation("grpc.aio", "grpc.aio", "grpc.aio"),
-    Implementation("grpclib", "grpclib", "grpclib"),
-    Implementation("raw TCP", "raw TCP", "raw TCP", scenarios=(*_UNARY, "upload")),
-    # Client and server of different libraries, to see which side the time goes to.
-    Implementation(
-        "pygrpc.aio on h2", "pygrpc.aio", "pygrpc.aio", environment={"PYGRPC_HTTP2_ENGINE": "h2"}, long_only=True
-    ),
-    Implementation("pygrpc.aio client + grpc.aio server", "grpc.aio", "pygrpc.aio", scenarios=_UNARY, long_only=True),
-    Implementation("grpc.aio client + pygrpc.aio server", "pygrpc.aio", "grpc.aio", scenarios=_UNARY, long_only=True),
-)
+@dataclass(frozen=True)
+class _Side:
+    """Where the functions of a server or client are: `module.server(*arguments, hold, work)`."""
+
+    module: str
+    package: str = ""
+    prefix: str = ""
+    arguments: tuple[str, ...] = ()
+
+    def function(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(import_module(f"benchmarks.adapters.{self.module}"), self.prefix + name)
+        return found
 
 
-def serve(side: str, hold: Hold) -> None:
+_MODULES = {"grpcio": "grpc"}
+_SIDES = {
+    "pygrpc.aio": _Side("grpc_api", "pygrpc", "aio_", ("pygrpc",)),
+    "grpc.aio": _Side("grpc_api", "grpcio", "aio_", ("grpc",)),
+    "pygrpc": _Side("grpc_api", "pygrpc", "blocking_", ("pygrpc",)),
+    "grpcio": _Side("grpc_api", "grpcio", "blocking_", ("grpc",)),
+    "grpclib": _Side("grpclib_api", "grpclib"),
+    "raw asyncio": _Side("raw_asyncio"),
+    "raw sockets": _Side("raw_sockets"),
+}
+
+IMPLEMENTATIONS = {
+    each.name: each
+    for each in (
+        *(Implementation(side, side, side) for side in _SIDES),
+        # Client and server of different libraries: pygrpc has to be no slower with a peer that it finds in the field.
+        Implementation("pygrpc.aio client, grpc.aio server", "grpc.aio", "pygrpc.aio"),
+        Implementation("grpc.aio client, pygrpc.aio server", "pygrpc.aio", "grpc.aio"),
+        Implementation("pygrpc client, grpcio server", "grpcio", "pygrpc"),
+        Implementation("grpcio client, pygrpc server", "pygrpc", "grpcio"),
+    )
+}
+
+
+def serve(side: str, hold: Hold, work: Work) -> None:
     """Serve the echo service until `hold` returns."""
-    match side:
-        case "pygrpc.aio":
-            grpc_api.aio_server("pygrpc", hold)
-        case "grpc.aio":
-            grpc_api.aio_server("grpc", hold)
-        case "pygrpc":
-            grpc_api.blocking_server("pygrpc", hold)
-        case "grpcio":
-            grpc_api.blocking_server("grpc", hold)
-        case "grpclib":
-            import_module("benchmarks.adapters.grpclib_api").server(hold)
-        case "raw TCP":
-            raw_tcp.server(hold)
-        case _:
-            raise ValueError(f"no server called {side!r}")
+    found = _SIDES[side]
+    found.function("server")(*found.arguments, hold, work)
 
 
-def connect(side: str, port: int) -> Session:
+def connect(side: str, port: int, work: Work) -> Session:
     """Return the client's context manager, not yet entered."""
-    match side:
-        case "pygrpc.aio":
-            return grpc_api.aio_client("pygrpc", port)
-        case "grpc.aio":
-            return grpc_api.aio_client("grpc", port)
-        case "pygrpc":
-            return grpc_api.blocking_client("pygrpc", port)
-        case "grpcio":
-            return grpc_api.blocking_client("grpc", port)
-        case "grpclib":
-            session: Session = import_module("benchmarks.adapters.grpclib_api").client(port)
-            return session
-        case "raw TCP":
-            return raw_tcp.client(port)
-        case _:
-            raise ValueError(f"no client called {side!r}")
+    found = _SIDES[side]
+    session: Session = found.function("client")(*found.arguments, port, work)
+    return session

@@ -11,12 +11,12 @@ import pstats
 import sys
 from pathlib import Path
 
-from benchmarks import h2load
+from benchmarks import certificates, h2load
+from benchmarks.drive import Figures, drive
 from benchmarks.implementations import IMPLEMENTATIONS, Implementation, connect, serve
 from benchmarks.report import table
 from benchmarks.runner import worker
-from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.worker import drive
+from benchmarks.scenarios import OURS, SCENARIOS, Scenario
 
 
 def profile_server(profiler: cProfile.Profile, scenario: Scenario, who: Implementation, seconds: float) -> int:
@@ -24,37 +24,45 @@ def profile_server(profiler: cProfile.Profile, scenario: Scenario, who: Implemen
     count = 0
 
     async def load(port: int) -> int:
-        if scenario.call == "h2load":
-            requests = int(await h2load.load(port, h2load.WARM_UP_REQUESTS) * seconds)
-            await h2load.load(port, requests)
+        work = scenario.work
+        if work.call == "h2load":
+            requests = int(await h2load.load(port, h2load.WARM_UP_REQUESTS, work) * seconds)
+            await h2load.load(port, requests, work)
             return h2load.WARM_UP_REQUESTS + requests
-        arguments = (who.client, scenario.name, str(seconds))
-        async with worker("client", *arguments, environment=who.environment) as client:
-            await client.ask({"port": port})
-            done = await client.ask("start", seconds)
-            return int(done["warm_up"] + done["count"])
+        async with worker("client", who.client, work.to_json(), str(seconds)) as client:
+            steps = [await client.ask({"port": port}, seconds)]
+            steps += [await client.ask("go on", seconds) for _ in range(2)]
+            return int(sum(step["count"] for step in steps))
 
     def hold(port: int) -> None:
         nonlocal count
         count = asyncio.run(load(port))
 
-    profiler.runcall(serve, who.server, hold)
+    profiler.runcall(serve, who.server, hold, scenario.work)
     return count
 
 
 def profile_client(profiler: cProfile.Profile, scenario: Scenario, who: Implementation, seconds: float) -> int:
     """Profile the client after its warm-up; return the number of operations."""
 
-    async def main() -> int:
-        async with worker("server", who.server, environment=who.environment) as server:
-            session = connect(who.client, (await server.read())["port"])
-            done = await asyncio.to_thread(drive, session, scenario, seconds, profiler.enable)
-            return int(done["count"])
+    counts: list[float] = []
 
-    try:
-        return asyncio.run(main())
-    finally:
-        profiler.disable()
+    def pause(figures: Figures) -> None:
+        counts.append(figures["count"])
+        if len(counts) == 2:
+            profiler.enable()
+        elif len(counts) == 3:
+            profiler.disable()
+
+    async def main() -> None:
+        async with worker("server", who.server, scenario.work.to_json()) as server:
+            port = (await server.read())["port"]
+            await asyncio.to_thread(
+                drive, lambda: connect(who.client, port, scenario.work), scenario.work, seconds, pause
+            )
+
+    asyncio.run(main())
+    return int(counts[-1])
 
 
 def top(profiler: cProfile.Profile, count: int, limit: int) -> str:
@@ -73,22 +81,22 @@ def top(profiler: cProfile.Profile, count: int, limit: int) -> str:
 
 def main() -> int:
     """Profile and print."""
-    names = [each.name for each in IMPLEMENTATIONS]
+    scenarios = {each.name: each for each in SCENARIOS if each.work.call not in ("idle", "hold", "latency")}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("scenario", choices=[each.name for each in SCENARIOS])
+    parser.add_argument("scenario", choices=scenarios, metavar="SCENARIO", help=", ".join(scenarios))
     parser.add_argument("--side", choices=["server", "client"], default="server")
-    parser.add_argument("--implementation", choices=names, default=names[0])
+    parser.add_argument("--implementation", choices=IMPLEMENTATIONS, default=OURS)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--top", type=int, default=30, help="how many functions to show")
     parser.add_argument("--output", metavar="FILE", help="keep the profile, for pstats or a viewer")
     arguments = parser.parse_args()
-    scenario = next(each for each in SCENARIOS if each.name == arguments.scenario)
-    implementation = IMPLEMENTATIONS[names.index(arguments.implementation)]
-    if scenario.call == "h2load" and (arguments.side == "client" or not h2load.installed()):
+    scenario, implementation = scenarios[arguments.scenario], IMPLEMENTATIONS[arguments.implementation]
+    if scenario.work.call == "h2load" and (arguments.side == "client" or not h2load.installed()):
         parser.error("h2load needs --side server, and to be installed")
     profiler = cProfile.Profile()
     run = profile_server if arguments.side == "server" else profile_client
-    count = run(profiler, scenario, implementation, arguments.seconds)
+    with certificates.provided():
+        count = run(profiler, scenario, implementation, arguments.seconds)
     print(f"{implementation.name}, {arguments.side}, {scenario.title}: {count} operations\n")
     print(top(profiler, count, arguments.top))
     if arguments.output:

@@ -2,44 +2,39 @@
 
 import asyncio
 import json
-import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import h2load
+from benchmarks import certificates, h2load
 from benchmarks.implementations import Implementation
-from benchmarks.scenarios import SCENARIOS, Scenario, WrongReply
+from benchmarks.scenarios import Scenario
+from benchmarks.work import WrongReply
+from benchmarks.worker import file_limit
 
 ROOT = Path(__file__).resolve().parent.parent
-# How long a process may take for its start, its warm-up or its end, beyond the measured time.
-PATIENCE = 20.0
+# How long a process may take for a step, beyond the time that it is given for it.
+PATIENCE = 30.0
+# Files that a process has open beside its connections.
+OTHER_FILES = 100
 
 Cell = tuple[Scenario, Implementation]
+# The figures of one measurement; docs/benchmarks.md names them.
+Sample = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What one measurement gave.
+@dataclass
+class Result:
+    """What became of a cell: its samples, or why there are none."""
 
-    Attributes:
-        rate: In the scenario's unit.
-        server_cpu: CPU seconds of the server process per operation.
-        client_cpu: The same for the client process; None under h2load.
-        server_rss: Highest resident set of the server process, in bytes.
-        client_rss: The same for the client process; None under h2load.
-    """
-
-    rate: float
-    server_cpu: float
-    client_cpu: float | None
-    server_rss: float
-    client_rss: float | None
+    samples: list[Sample] = field(default_factory=list)
+    failed: str | None = None
+    left_out: str | None = None
 
 
 class Failed(Exception):
@@ -88,13 +83,12 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(role: str, *arguments: str, environment: Mapping[str, str]) -> AsyncIterator[Worker]:
+async def worker(role: str, *arguments: str) -> AsyncIterator[Worker]:
     """Start a worker process and see to its end."""
     with tempfile.TemporaryFile() as stderr:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.worker", role, *arguments),
             cwd=ROOT,
-            env={**os.environ, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
@@ -113,62 +107,98 @@ async def measure(scenario: Scenario, implementation: Implementation, seconds: f
         Failed: If a process failed or was silent for too long.
         WrongReply: If h2load was not answered as it should be.
     """
-    environment = implementation.environment
-    async with worker("server", implementation.server, environment=environment) as server:
-        if scenario.call == "h2load":
-            return await _measure_under_h2load(server, seconds)
-        arguments = (implementation.client, scenario.name, str(seconds))
-        async with worker("client", *arguments, environment=environment) as client:
+    work = scenario.work.to_json()
+    async with worker("server", implementation.server, work) as server:
+        if scenario.work.call == "h2load":
+            return await _measure_under_h2load(server, scenario, seconds)
+        arguments = (implementation.client, work, str(seconds))
+        async with worker("client", *arguments) as client:
             port = (await server.read())["port"]
-            await client.ask({"port": port})
-            before = await server.ask()
-            done = await client.ask("start", seconds)
-            after = await server.ask()
-    return Sample(
-        rate=done["count"] / done["seconds"] * scenario.scale,
-        server_cpu=(after["cpu"] - before["cpu"]) / done["count"],
-        client_cpu=done["cpu"] / done["count"],
-        server_rss=after["rss"],
-        client_rss=done["rss"],
-    )
+            clients = [await client.ask({"port": port}, seconds)]
+            servers = [await server.ask()]
+            for _ in range(2):
+                clients.append(await client.ask("go on", seconds))
+                servers.append(await server.ask())
+    return _sample(scenario, servers, clients)
 
 
-async def _measure_under_h2load(server: Worker, seconds: float) -> Sample:
-    port = (await server.read())["port"]
+def _sample(scenario: Scenario, servers: Sequence[Sample], clients: Sequence[Sample]) -> Sample:
+    """Make one sample of what was seen after each of the three steps of the work, on both sides."""
+    *_, done = clients
+    count = done["count"]
+    sample = {name: value for name, value in done.items() if name not in ("count", "seconds", "cpu", "rss", "peak")}
+    if done["seconds"]:
+        sample |= {"rate": count / done["seconds"] * scenario.scale, "seconds_each": done["seconds"] / count}
+    # The streams are opened in the last step, the connections in the one before.
+    start = {"idle": 0, "hold": 1}.get(scenario.work.call)
+    for side, seen in (("server", servers), ("client", clients)):
+        sample |= {
+            f"{side}_cpu": (seen[2]["cpu"] - seen[1]["cpu"]) / count,
+            f"{side}_peak": seen[2]["peak"],
+            f"{side}_growth": max(seen[2]["peak"] - seen[0]["rss"], 0),
+        }
+        if start is not None:
+            sample[f"{side}_each"] = (seen[2]["rss"] - seen[start]["rss"]) / count
+    return sample
+
+
+async def _measure_under_h2load(server: Worker, scenario: Scenario, seconds: float) -> Sample:
+    port, work = (await server.read())["port"], scenario.work
     try:
         async with asyncio.timeout(PATIENCE * 2 + seconds):
-            requests = int(await h2load.load(port, h2load.WARM_UP_REQUESTS) * seconds) + h2load.WARM_UP_REQUESTS
+            requests = int(await h2load.load(port, h2load.WARM_UP_REQUESTS, work) * seconds) + h2load.WARM_UP_REQUESTS
             before = await server.ask()
-            rate = await h2load.load(port, requests)
+            rate = await h2load.load(port, requests, work)
             after = await server.ask()
     except TimeoutError:
         raise Failed("h2load did not finish") from None
-    return Sample(rate, (after["cpu"] - before["cpu"]) / requests, None, after["rss"], None)
+    return {"rate": rate, "server_cpu": (after["cpu"] - before["cpu"]) / requests, "server_peak": after["peak"]}
+
+
+Measure = Callable[[Scenario, Implementation, float], Awaitable[Sample]]
 
 
 async def run(
-    cells: Sequence[Cell], rounds: int, seconds: float, progress: Callable[[str], None]
-) -> dict[Cell, list[Sample] | str]:
-    """Measure each cell once per round; a cell that fails has the reason in place of samples and is not tried again.
+    cells: Sequence[Cell], rounds: int, seconds: float, progress: Callable[[str], None], measure: Measure = measure
+) -> dict[Cell, Result]:
+    """Measure each cell once per round; a cell that fails is not tried again.
 
     A round measures all the cells, those of one scenario close together, so that a slow spell of the machine falls on
     all of them. Their order differs from round to round, so that none has always the same one before it.
     """
-    results: dict[Cell, list[Sample] | str] = {cell: [] for cell in cells}
+    results = {cell: Result(left_out=reason_to_leave_out(*cell)) for cell in cells}
     for number in range(rounds):
         for scenario, implementation in _shuffled(cells, number):
-            samples = results[scenario, implementation]
-            if isinstance(samples, str):
+            result = results[scenario, implementation]
+            if result.left_out or result.failed:
                 continue
             progress(f"round {number + 1}/{rounds}: {scenario.name}, {implementation.name}")
             try:
-                samples.append(await measure(scenario, implementation, seconds))
+                result.samples.append(await measure(scenario, implementation, seconds))
             except (Failed, WrongReply) as error:
-                results[scenario, implementation] = str(error)
+                result.failed = str(error)
+                progress(f"failed: {error}")
     return results
+
+
+def reason_to_leave_out(scenario: Scenario, implementation: Implementation) -> str | None:
+    """Return why the cell can't be measured on this machine, if it can't."""
+    if implementation.name in scenario.left_out:
+        return scenario.left_out[implementation.name]
+    if missing := implementation.missing():
+        return f"{missing} is not installed"
+    if scenario.work.tls and not certificates.installed():
+        return "trustme, which makes the certificates, is not installed"
+    if scenario.work.call == "h2load" and not h2load.installed():
+        return h2load.MISSING
+    needed = scenario.work.connections + OTHER_FILES
+    if needed > file_limit():
+        return f"it needs {needed:,} open files, and this user may have {file_limit():,} (ulimit -Hn)"
+    return None
 
 
 def _shuffled(cells: Sequence[Cell], seed: int) -> list[Cell]:
     order = random.Random(seed).sample(cells, len(cells))
     # The sort is stable: the scenarios keep their order, the implementations within one are shuffled.
-    return sorted(order, key=lambda cell: SCENARIOS.index(cell[0]))
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in cells))
+    return sorted(order, key=lambda cell: scenarios.index(cell[0]))

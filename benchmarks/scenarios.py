@@ -1,162 +1,303 @@
-"""What is measured: the scenarios, and how a client process drives each of them.
+"""What is measured: the scenarios, the goals and the curves. To add one, add a row."""
 
-To add a scenario, add a row to `SCENARIOS`; only a new kind of call needs an entry in `_AWAITED` and `_BLOCKING` too.
-"""
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-import asyncio
-import itertools
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, NamedTuple
+from benchmarks.work import KIB, Work
 
-SERVICE = "benchmarks.Echo"
-PAYLOAD = bytes(range(100))
-DOWNLOAD_MESSAGES = 2000
-BLOCK = bytes(64 * 1024)
-UPLOAD_MESSAGES = 128
-
-
-class Client(NamedTuple):
-    """The three calls that an adapter offers; their results are awaitable if the adapter is asynchronous."""
-
-    unary: Callable[[bytes], Any]
-    download: Callable[[bytes], Any]
-    upload: Callable[[Iterable[bytes]], Any]
+OURS, OURS_SYNC = "pygrpc.aio", "pygrpc"
+RAW = ("raw asyncio", "raw sockets")
+# What the ratios of the tables are formed with; "raw" is the one of the two that calls in the same way.
+BASELINES = ("grpcio", "grpc.aio", "grpclib", *RAW)
+_AIO = (OURS, "grpc.aio", "grpclib")
+_SYNC = (OURS_SYNC, "grpcio")
+_MIXED = (
+    "pygrpc.aio client, grpc.aio server",
+    "grpc.aio client, pygrpc.aio server",
+    "pygrpc client, grpcio server",
+    "grpcio client, pygrpc server",
+)
+_NO_STREAMS = "it has no streams"
+_NO_METADATA = "it has no calls that could carry any"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row group of the report.
+    """One table of the report, or one point of a curve.
 
     Attributes:
         name: What `--only` calls it.
         title: What the report calls it.
-        call: The field of `Client` that is driven, or "h2load" for the server alone.
-        lanes: How many calls are in flight on the one channel.
+        work: What is done.
+        implementations: The names of those who do it.
+        group: What `--only` calls it together with others of its kind: a variant, or a curve.
+        long_only: Whether only the long form measures it.
+        also_long: The implementations that only the long form measures.
+        left_out: Who can't take part, and why not; by name.
+        point: The point of the curve, if it is one.
+        unit: What the rate counts.
         operation: What the CPU time is divided by.
-        unit: The unit of the rate.
         scale: The rate's units per operation.
     """
 
     name: str
     title: str
-    call: str
-    lanes: int = 1
-    operation: str = "RPC"
+    work: Work
+    implementations: tuple[str, ...]
+    group: str = ""
+    long_only: bool = False
+    also_long: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict, hash=False)
+    point: int | None = None
     unit: str = "RPC/s"
+    operation: str = "RPC"
     scale: float = 1.0
 
 
-SCENARIOS = (
-    Scenario("sequential", "Sequential unary, 100-byte echo", "unary"),
-    Scenario("concurrent", "32-way concurrent unary on one channel, 100-byte echo", "unary", lanes=32),
-    Scenario("download", "Server streaming of 100-byte messages", "download", operation="message", unit="messages/s"),
+PLAIN = (
+    Scenario(
+        "sequential",
+        "Sequential unary, 100-byte echo",
+        Work("unary"),
+        (*_AIO, RAW[0], *_SYNC, RAW[1], *_MIXED),
+    ),
+    Scenario(
+        "concurrent",
+        "32 unary calls at once on one channel, 100-byte echo",
+        Work("unary", lanes=32),
+        (*_AIO, RAW[0], *_SYNC, RAW[1], *_MIXED),
+    ),
+    Scenario(
+        "h2load",
+        "Server alone under h2load, 4 connections x 32 streams, 100-byte echo",
+        Work("h2load", lanes=32, connections=4),
+        _AIO,
+        also_long=_SYNC,
+        left_out={RAW[0]: "it speaks no HTTP/2"},
+    ),
+    Scenario(
+        "download",
+        "Server streaming of 100-byte messages, 2,000 per RPC",
+        Work("download", messages=2000),
+        (*_AIO, RAW[0]),
+        also_long=(*_SYNC, RAW[1]),
+        operation="message",
+        unit="messages/s",
+    ),
     Scenario(
         "upload",
-        "Client streaming of 64 KiB messages",
-        "upload",
+        "Client streaming of 64 KiB messages, 128 per RPC",
+        Work("upload", size=64 * KIB, messages=128),
+        (*_AIO, RAW[0]),
+        also_long=(*_SYNC, RAW[1]),
         operation="message",
         unit="MB/s",
-        scale=len(BLOCK) / 1e6,
+        scale=64 * KIB / 1e6,
     ),
-    Scenario("h2load", "Server alone under h2load, 4 connections x 32 streams, 100-byte echo", "h2load"),
+    Scenario(
+        "latency",
+        "Latency at half of the peak load, open loop, 100-byte echo",
+        Work("latency", lanes=32),
+        (*_AIO, RAW[0]),
+    ),
+    Scenario(
+        "idle",
+        "Memory per idle connection, of 500 that have made a call",
+        Work("idle", connections=500),
+        (*_AIO, RAW[0]),
+        operation="connection",
+    ),
+    Scenario(
+        "hold",
+        "Memory per open stream, of 1,000 on 10 connections that wait for a message",
+        Work("hold", lanes=100, connections=10),
+        _AIO,
+        left_out={RAW[0]: _NO_STREAMS},
+        operation="stream",
+    ),
 )
 
 
-class WrongReply(Exception):
-    """A call ended with OK, but what it brought is not what was asked for."""
+@dataclass(frozen=True)
+class Variant:
+    """Something that users add to what the plain scenarios do; the ratios should hold within a fifth.
+
+    Attributes:
+        name: What is appended to the scenario's name.
+        title: What is appended to the scenario's title.
+        change: Returns the work with the addition.
+        left_out: Who can't take part, and why not; by name.
+    """
+
+    name: str
+    title: str
+    change: Callable[[Work], Work]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
-def check(right: bool, what: str) -> None:
-    """Raise `WrongReply` unless the reply was right."""
-    if not right:
-        raise WrongReply(what)
+VARIANTS = (
+    Variant("tls", "TLS", lambda work: replace(work, tls=True)),
+    Variant(
+        "dressed",
+        "an interceptor on both sides, a deadline and 256 bytes of metadata",
+        lambda work: replace(work, interceptors=True, timeout=30.0, metadata=256),
+        left_out=dict.fromkeys(RAW, _NO_METADATA),
+    ),
+)
+_VARIED = ("sequential", "concurrent", "h2load", "download", "upload", "latency")
 
 
-async def _await_unary(client: Client) -> int:
-    check(await client.unary(PAYLOAD) == PAYLOAD, "the echo differs")
-    return 1
+def _varied(scenario: Scenario, variant: Variant) -> Scenario:
+    return replace(
+        scenario,
+        name=f"{scenario.name}+{variant.name}",
+        title=f"{scenario.title}, with {variant.title}",
+        work=variant.change(scenario.work),
+        implementations=tuple(name for name in scenario.implementations if name not in variant.left_out),
+        also_long=(),
+        left_out=scenario.left_out
+        | {name: why for name, why in variant.left_out.items() if name in scenario.implementations},
+        group=variant.name,
+        long_only=True,
+    )
 
 
-async def _await_download(client: Client) -> int:
-    messages: AsyncIterable[bytes] = client.download(b"%d" % DOWNLOAD_MESSAGES)
-    count = 0
-    async for message in messages:
-        check(message == PAYLOAD, "a streamed message differs")
-        count += 1
-    check(count == DOWNLOAD_MESSAGES, f"{count} of {DOWNLOAD_MESSAGES} messages arrived")
-    return count
+@dataclass(frozen=True)
+class Goal:
+    """What a ratio within one run should be.
+
+    Attributes:
+        scenario: The scenario's name.
+        who: The implementation that is judged.
+        against: The one that it is compared with.
+        ratio: The ratio of their figures that is wanted.
+        key: The figure.
+        lower: Whether a lower ratio is better.
+        note: What kind of goal it is, if it isn't one to be met.
+    """
+
+    scenario: str
+    who: str
+    against: str
+    ratio: float
+    key: str = "rate"
+    lower: bool = False
+    note: str = ""
 
 
-async def _await_upload(client: Client) -> int:
-    received = int(await client.upload(itertools.repeat(BLOCK, UPLOAD_MESSAGES)))
-    check(received == len(BLOCK) * UPLOAD_MESSAGES, f"the server counted {received} bytes")
-    return UPLOAD_MESSAGES
+GOALS = (
+    Goal("h2load", OURS, "grpc.aio", 10),
+    Goal("h2load", OURS, "grpc.aio", 20, note="moonshot"),
+    Goal("h2load", OURS, "grpclib", 10),
+    Goal("concurrent", OURS, "grpc.aio", 5),
+    Goal("sequential", OURS, "grpc.aio", 2.5),
+    Goal("sequential", OURS_SYNC, "grpcio", 2.5),
+    Goal("concurrent", OURS_SYNC, "grpcio", 2),
+    Goal("download", OURS, "grpclib", 3),
+    Goal("upload", OURS, "grpc.aio", 1.5),
+    Goal("upload", OURS, RAW[0], 0.5),
+    *(
+        Goal(scenario, pair, "grpc.aio" if "aio" in pair else "grpcio", 1)
+        for scenario in ("sequential", "concurrent")
+        for pair in _MIXED
+    ),
+    *(Goal("latency", OURS, peer, 1, "p99", lower=True) for peer in ("grpc.aio", "grpclib")),
+    *(
+        Goal(scenario, OURS, peer, 1, key, lower=True)
+        for scenario in ("idle", "hold")
+        for peer in ("grpc.aio", "grpclib")
+        for key in ("server_each", "client_each")
+    ),
+)
 
 
-def _block_unary(client: Client) -> int:
-    check(client.unary(PAYLOAD) == PAYLOAD, "the echo differs")
-    return 1
+@dataclass(frozen=True)
+class Curve:
+    """How the cost of a unit develops as the work grows; flat is good.
+
+    Attributes:
+        name: What `--only` calls it.
+        title: What the report calls it.
+        axis: What grows.
+        points: Its values.
+        work: Returns the work of a point.
+        operation: What the driver counts.
+        time_unit: What the time is divided by, and how many of them an operation has at a point.
+        memory_unit: What the growth of the memory is divided by, and how many of them there are at a point.
+    """
+
+    name: str
+    title: str
+    axis: str
+    points: tuple[int, ...]
+    work: Callable[[int], Work]
+    operation: str = "RPC"
+    time_unit: tuple[str, Callable[[int], float]] = ("RPC", lambda point: 1)
+    memory_unit: tuple[str, Callable[[int], float]] = ("unit", lambda point: point)
+
+    def scenario(self, point: int) -> Scenario:
+        """Return the scenario of a point."""
+        name = f"{self.name}={point}"
+        title = f"{self.title}, {point:,}"
+        return Scenario(
+            name, title, self.work(point), _AIO, group=self.name, long_only=True, point=point, operation=self.operation
+        )
 
 
-def _block_download(client: Client) -> int:
-    messages: Iterable[bytes] = client.download(b"%d" % DOWNLOAD_MESSAGES)
-    count = 0
-    for message in messages:
-        check(message == PAYLOAD, "a streamed message differs")
-        count += 1
-    check(count == DOWNLOAD_MESSAGES, f"{count} of {DOWNLOAD_MESSAGES} messages arrived")
-    return count
+def _kib(size: int) -> float:
+    """Return how many KiB a size counts as: what is smaller than one costs what one costs."""
+    return max(size / KIB, 1)
 
 
-def _block_upload(client: Client) -> int:
-    received = int(client.upload(itertools.repeat(BLOCK, UPLOAD_MESSAGES)))
-    check(received == len(BLOCK) * UPLOAD_MESSAGES, f"the server counted {received} bytes")
-    return UPLOAD_MESSAGES
+CURVES = (
+    Curve(
+        "calls",
+        "Calls at once",
+        "unary calls at once on one connection",
+        (1, 10, 100, 1000, 10_000),
+        lambda point: Work("unary", lanes=point),
+        memory_unit=("call at once", lambda point: point),
+    ),
+    Curve(
+        "connections",
+        "Connections",
+        "connections, each with one unary call at a time",
+        (1, 10, 100, 1000, 2000),
+        lambda point: Work("unary", connections=point),
+        memory_unit=("connection", lambda point: point),
+    ),
+    Curve(
+        "size",
+        "Message size",
+        "bytes of the message that is echoed",
+        (0, KIB, 16 * KIB, 256 * KIB, 1024 * KIB, 4096 * KIB, 16_384 * KIB, 65_536 * KIB),
+        lambda point: Work("unary", size=point),
+        time_unit=("KiB", _kib),
+        memory_unit=("KiB", _kib),
+    ),
+    Curve(
+        "length",
+        "Stream length",
+        "messages of 100 bytes in a server stream",
+        (1, 10, 100, 1000, 10_000, 100_000),
+        lambda point: Work("download", messages=point),
+        operation="message",
+        time_unit=("message", lambda point: 1),
+        memory_unit=("message", lambda point: point),
+    ),
+    Curve(
+        "metadata",
+        "Metadata size",
+        "bytes of metadata that a unary call carries",
+        (0, 256, KIB, 4 * KIB, 16 * KIB, 48 * KIB),
+        lambda point: Work("unary", metadata=point),
+        time_unit=("KiB", _kib),
+        memory_unit=("KiB", _kib),
+    ),
+)
 
-
-_AWAITED: dict[str, Callable[[Client], Awaitable[int]]] = {
-    "unary": _await_unary,
-    "download": _await_download,
-    "upload": _await_upload,
-}
-_BLOCKING: dict[str, Callable[[Client], int]] = {
-    "unary": _block_unary,
-    "download": _block_download,
-    "upload": _block_upload,
-}
-
-
-async def drive_async(client: Client, scenario: Scenario, seconds: float) -> int:
-    """Repeat the scenario's call in each lane for a time; return the number of operations."""
-    until = perf_counter() + seconds
-    call = _AWAITED[scenario.call]
-
-    async def lane() -> int:
-        done = 0
-        while perf_counter() < until:
-            done += await call(client)
-        return done
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(lane()) for _ in range(scenario.lanes)]
-    return sum(task.result() for task in tasks)
-
-
-def drive_blocking(client: Client, scenario: Scenario, seconds: float) -> int:
-    """Do what `drive_async` does, with a thread for each lane."""
-    until = perf_counter() + seconds
-    call = _BLOCKING[scenario.call]
-
-    def lane(_: int) -> int:
-        done = 0
-        while perf_counter() < until:
-            done += call(client)
-        return done
-
-    if scenario.lanes == 1:
-        return lane(0)
-    with ThreadPoolExecutor(scenario.lanes) as pool:
-        return sum(pool.map(lane, range(scenario.lanes)))
+SCENARIOS = (
+    *PLAIN,
+    *(_varied(scenario, variant) for variant in VARIANTS for scenario in PLAIN if scenario.name in _VARIED),
+    *(curve.scenario(point) for curve in CURVES for point in curve.points),
+)

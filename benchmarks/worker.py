@@ -1,68 +1,52 @@
 """The two processes of a measurement; the runner starts them and talks to them in lines of JSON.
 
-    python -m benchmarks.worker server SIDE                      prints its port, then its usage for each line it reads
-    python -m benchmarks.worker client SIDE SCENARIO SECONDS     reads the port, warms up, reads a line, measures
+    python -m benchmarks.worker server SIDE WORK            prints its port, then its usage for each line it reads
+    python -m benchmarks.worker client SIDE WORK SECONDS    reads the port; prints its usage after each step, and reads
+                                                            a line before it goes on
 
 What goes wrong is printed as {"failed": reason}.
 """
 
-import asyncio
 import json
 import resource
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from time import perf_counter
-from typing import Any
+from pathlib import Path
 
-from benchmarks.adapters import Session
+from benchmarks.drive import Figures, drive
 from benchmarks.implementations import connect, serve
-from benchmarks.scenarios import SCENARIOS, Scenario, drive_async, drive_blocking
+from benchmarks.work import Work
 
 # ru_maxrss is in kibibytes, except on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_STATUS = Path("/proc/self/status")
+FILES = 65_536
 
 
-def usage() -> dict[str, float]:
-    """Return the CPU seconds, user and system, of this process and its highest resident set in bytes."""
+def usage() -> Figures:
+    """Return the CPU seconds, user and system, of this process, and its resident set, now and at its highest, in bytes.
+
+    Where there is no /proc, the present size is the highest one. ru_maxrss is the second choice, because on Linux a new
+    process starts with that of its parent.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"cpu": used.ru_utime + used.ru_stime, "rss": used.ru_maxrss * _RSS_UNIT}
+    if _STATUS.exists():
+        fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        rss, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    else:
+        rss = peak = used.ru_maxrss * _RSS_UNIT
+    return {"cpu": used.ru_utime + used.ru_stime, "rss": rss, "peak": peak}
 
 
-def warm_up_time(seconds: float) -> float:
-    """Return how many seconds to run before a measurement of so many seconds."""
-    return min(0.3, seconds / 2)
+def file_limit() -> int:
+    """Return how many open files this user's processes may have if they ask for it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return FILES if hard == resource.RLIM_INFINITY else hard
 
 
-def drive(session: Session, scenario: Scenario, seconds: float, wait_for_start: Callable[[], None]) -> dict[str, float]:
-    """Warm up, wait, measure; return the operations of both, and the wall seconds, CPU seconds and peak RSS."""
-    if isinstance(session, AbstractAsyncContextManager):
-        return asyncio.run(_drive_async(session, scenario, seconds, wait_for_start))
-    with session as client:
-        warm_up = drive_blocking(client, scenario, warm_up_time(seconds))
-        wait_for_start()
-        started, cpu = perf_counter(), usage()["cpu"]
-        count = drive_blocking(client, scenario, seconds)
-        return _result(warm_up, count, started, cpu)
-
-
-async def _drive_async(
-    session: AbstractAsyncContextManager[Any],
-    scenario: Scenario,
-    seconds: float,
-    wait_for_start: Callable[[], None],
-) -> dict[str, float]:
-    async with session as client:
-        warm_up = await drive_async(client, scenario, warm_up_time(seconds))
-        wait_for_start()
-        started, cpu = perf_counter(), usage()["cpu"]
-        count = await drive_async(client, scenario, seconds)
-        return _result(warm_up, count, started, cpu)
-
-
-def _result(warm_up: int, count: int, started: float, cpu: float) -> dict[str, float]:
-    seconds, now = perf_counter() - started, usage()
-    return {"warm_up": warm_up, "count": count, "seconds": seconds, "cpu": now["cpu"] - cpu, "rss": now["rss"]}
+def raise_file_limit() -> None:
+    """Let this process have as many open files as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, file_limit()), hard))
 
 
 def _say(message: object) -> None:
@@ -75,12 +59,12 @@ def _hold(port: int) -> None:
         _say(usage())
 
 
-def _wait_for_start() -> None:
-    _say({"ready": True})
+def _pause(figures: Figures) -> None:
+    _say(usage() | figures)
     sys.stdin.readline()
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return one line; an ExceptionGroup is named by what happened first, a failed RPC by its status."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -90,17 +74,18 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
-def main(role: str, side: str, *arguments: str) -> int:
+def main(role: str, side: str, work: str, *seconds: str) -> int:
     """Play one role to its end; return the exit status."""
     try:
+        raise_file_limit()
+        given = Work.from_json(work)
         if role == "server":
-            serve(side, _hold)
+            serve(side, _hold, given)
         else:
-            scenario = next(each for each in SCENARIOS if each.name == arguments[0])
             port = json.loads(sys.stdin.readline())["port"]
-            _say(drive(connect(side, port), scenario, float(arguments[1]), _wait_for_start))
+            drive(lambda: connect(side, port, given), given, float(*seconds), _pause)
     except Exception as error:
-        _say({"failed": _reason(error)})
+        _say({"failed": reason(error)})
         return 1
     return 0
 

@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from grpclib.client import Channel, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import Channel, StreamStreamMethod, StreamUnaryMethod, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import CodecBase
+from grpclib.events import RecvRequest, SendRequest, listen
 from grpclib.server import Server
 
-from benchmarks.adapters import HOST, Hold
-from benchmarks.scenarios import PAYLOAD, SERVICE, Client
+from benchmarks.adapters import Hold
+from benchmarks.certificates import client_context, server_context
+from benchmarks.work import HOST, SERVICE, Client, Work
 
-_UNARY, _DOWNLOAD, _UPLOAD = (f"/{SERVICE}/{method}" for method in ("Unary", "Download", "Upload"))
+_UNARY, _DOWNLOAD, _UPLOAD, _ECHO = (f"/{SERVICE}/{method}" for method in ("Unary", "Download", "Upload", "Echo"))
 
 
 class _Bytes(CodecBase):
@@ -29,12 +31,15 @@ class _Bytes(CodecBase):
 
 
 class _Echo:
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+
     async def unary(self, stream: Any) -> None:
         await stream.send_message(await stream.recv_message())
 
     async def download(self, stream: Any) -> None:
         for _ in range(int(await stream.recv_message())):
-            await stream.send_message(PAYLOAD)
+            await stream.send_message(self._payload)
 
     async def upload(self, stream: Any) -> None:
         total = 0
@@ -42,20 +47,31 @@ class _Echo:
             total += len(message)
         await stream.send_message(b"%d" % total)
 
+    async def echo(self, stream: Any) -> None:
+        async for message in stream:
+            await stream.send_message(message)
+
     def __mapping__(self) -> dict[str, Handler]:
         return {
             _UNARY: Handler(self.unary, Cardinality.UNARY_UNARY, bytes, bytes),
             _DOWNLOAD: Handler(self.download, Cardinality.UNARY_STREAM, bytes, bytes),
             _UPLOAD: Handler(self.upload, Cardinality.STREAM_UNARY, bytes, bytes),
+            _ECHO: Handler(self.echo, Cardinality.STREAM_STREAM, bytes, bytes),
         }
 
 
-def server(hold: Hold) -> None:
+async def _pass_on(event: object) -> None:
+    """Do nothing: grpclib has listeners where the others have interceptors."""
+
+
+def server(hold: Hold, work: Work) -> None:
     """Serve with grpclib."""
 
     async def main() -> None:
-        server = Server([_Echo()], codec=_Bytes())
-        await server.start(HOST, 0)
+        server = Server([_Echo(work.payload)], codec=_Bytes())
+        if work.interceptors:
+            listen(server, RecvRequest, _pass_on)
+        await server.start(HOST, 0, ssl=server_context(work))
         # grpclib has no public way to learn which port the system chose.
         port = server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         await asyncio.to_thread(hold, port)
@@ -66,23 +82,36 @@ def server(hold: Hold) -> None:
 
 
 @asynccontextmanager
-async def client(port: int) -> AsyncIterator[Client]:
+async def client(port: int, work: Work) -> AsyncIterator[Client]:
     """Call with grpclib."""
-    async with Channel(HOST, port, codec=_Bytes()) as channel:
+    options = work.call_options() or dict
+    async with Channel(HOST, port, codec=_Bytes(), ssl=client_context(work)) as channel:
+        if work.interceptors:
+            listen(channel, SendRequest, _pass_on)
+        unary_method = UnaryUnaryMethod(channel, _UNARY, bytes, bytes)
         download_method = UnaryStreamMethod(channel, _DOWNLOAD, bytes, bytes)
         upload_method = StreamUnaryMethod(channel, _UPLOAD, bytes, bytes)
+        echo_method = StreamStreamMethod(channel, _ECHO, bytes, bytes)
+
+        async def unary(request: bytes) -> bytes | None:
+            return await unary_method(request, **options())
 
         async def download(request: bytes) -> AsyncIterator[bytes]:
-            async with download_method.open() as stream:
+            async with download_method.open(**options()) as stream:
                 await stream.send_message(request, end=True)
                 async for message in stream:
                     yield message
 
         async def upload(requests: Iterable[bytes]) -> bytes | None:
-            async with upload_method.open() as stream:
+            async with upload_method.open(**options()) as stream:
                 for message in requests:
                     await stream.send_message(message)
                 await stream.end()
                 return await stream.recv_message()
 
-        yield Client(UnaryUnaryMethod(channel, _UNARY, bytes, bytes), download, upload)
+        async def hold(request: bytes) -> tuple[Any, bytes | None]:
+            stream = await echo_method.open().__aenter__()
+            await stream.send_message(request)
+            return stream, await stream.recv_message()
+
+        yield Client(unary_method if work.call_options() is None else unary, download, upload, hold)
