@@ -187,8 +187,9 @@ class ClientSecurity:
             # It did so before HTTP/2 began; a server that wants something else rarely says what.
             hint = "it may expect TLS" if self._tls is None else "it may expect another client certificate"
             return f"{text} ({hint})"
-        if error.errno and not isinstance(error, ssl.SSLError):
-            # In the words of the system: those of asyncio don't say that a connection was refused.
+        if error.errno and error.errno > 0 and not isinstance(error, ssl.SSLError):
+            # In the words of the system: those of asyncio don't say that a connection was refused. Numbers below zero
+            # are the resolver's own, which has its own words.
             return os.strerror(error.errno)
         # asyncio raises an error without words if the peer closes the connection during the handshake.
         return error.strerror or text or "the peer closed the connection during the TLS handshake"

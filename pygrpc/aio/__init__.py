@@ -84,13 +84,14 @@ def insecure_channel(
     """Makes a channel without encryption; it connects when it is first used.
 
     Args:
-        target: Where the server is, for example ``localhost:50051`` or ``unix:/run/server.sock``.
+        target: Where the server is, for example ``localhost:50051`` or ``unix:/run/server.sock``. One that can't be
+            understood fails the calls, with UNAVAILABLE, and not the channel.
         options: Pairs of option and value, as in grpcio.
         compression: The algorithm for the requests of calls that don't choose their own.
         interceptors: Step between the user and the calls; the first one is asked first.
 
     Raises:
-        ValueError: The target or an option can't be understood, or an interceptor is none; the text says why.
+        ValueError: An option can't be understood, or an interceptor is none; the text says why.
     """
     others, _ = split_options(options)
     return _Channel(target, parse_options(others, compression), interceptors)
@@ -106,14 +107,14 @@ def secure_channel(
     """Makes a channel that is secured by credentials; it connects when it is first used.
 
     Args:
-        target: Where the server is, for example ``localhost:50051``.
+        target: Where the server is, for example ``localhost:50051``; as for ``insecure_channel``.
         credentials: For example ``pygrpc.ssl_channel_credentials()``.
         options: Pairs of option and value, as in grpcio.
         compression: The algorithm for the requests of calls that don't choose their own.
         interceptors: Step between the user and the calls; the first one is asked first.
 
     Raises:
-        ValueError: The target or an option can't be understood, or an interceptor is none; the text says why.
+        ValueError: An option can't be understood, or an interceptor is none; the text says why.
         TypeError: The credentials are none.
         NotImplementedError: The credentials can't be used here; the text says why.
     """

@@ -1,6 +1,8 @@
 """The asyncio channel: multi-callables for the user, one connection at a time to the server."""
 
 import asyncio
+import contextlib
+import logging
 import random
 import weakref
 from collections.abc import Callable, Sequence
@@ -10,118 +12,156 @@ from typing import Any, Self
 from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc.aio import base
 from pygrpc.aio.authentication import NOT_PRIVATE, Authentication
+from pygrpc.aio.connecting import ClientTransport, open_connection, reach
 from pygrpc.aio.errors import UsageError
 from pygrpc.aio.intercepted_call import InterceptedCall
 from pygrpc.aio.interceptor import ClientInterceptor, ClientInterceptors
+from pygrpc.aio.loops import default_loop, loop_runs
 from pygrpc.aio.multicallable import (
     StreamStreamMultiCallable,
     StreamUnaryMultiCallable,
     UnaryStreamMultiCallable,
     UnaryUnaryMultiCallable,
 )
-from pygrpc.aio.transport import DeadlineTimer, Transport
+from pygrpc.aio.observers import Watchers
+from pygrpc.aio.transport import DeadlineTimer
 from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall, RequestHeaders
-from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.configuration import http2_settings, message_limits, user_agent
+from pygrpc.core.connectivity import Connectivity
 from pygrpc.core.headers import request_headers
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
-from pygrpc.core.targets import Address, parse_target
+from pygrpc.core.targets import Address, Target, parse_target
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
+_LOGGER = logging.getLogger("pygrpc")
 #: Seconds that a closing channel waits for what is queued to be written.
 _GOODBYE = 0.5
+_COLLECTED = Status(StatusCode.CANCELLED, "Channel closed!")
 
 
-class ClientTransport(Transport[ClientConnection]):
-    """A connection to the server, which tells its channel when it is ready and when it drains."""
+def _expire(call: ClientCall) -> None:
+    call.cancel(DEADLINE_EXCEEDED)
 
-    def __init__(self, channel: "Channel", loop: asyncio.AbstractEventLoop) -> None:
-        """Makes the protocol of a connection that is still to be made."""
-        super().__init__(loop, channel._on_lost)
-        self._channel = channel
-        self.ready: asyncio.Future[None] = loop.create_future()
 
-    def make_core(self) -> ClientConnection:
-        """Makes the core of the connection."""
-        self._channel._transports.add(self)
-        return ClientConnection(self, self._channel.http2_settings, self._loop.time())
+def _retry_later(channel: "weakref.ref[Channel]") -> None:
+    still_there = channel()
+    if still_there is not None:
+        still_there.on_retry()
 
-    def on_ready(self) -> None:
-        """The server's SETTINGS arrived."""
-        self._channel.security.remember(self.ssl_object)
-        if not self.ready.done():
-            self.ready.set_result(None)
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
-        """The connection takes no more calls."""
-        self._channel._on_draining(self, unsent)
-
-    def flush(self) -> None:
-        """Writes what is queued."""
-        super().flush()
-        self._channel._after_flush()
+def _drop(calls: list[ClientCall], transports: list[ClientTransport], retry: asyncio.TimerHandle | None) -> None:
+    """Ends what is left of a channel that was collected."""
+    if retry is not None:
+        retry.cancel()
+    for call in calls:
+        call.cancel(_COLLECTED)
+    for transport in transports:
+        transport.core.drain()
+        transport.flush()
 
 
 class Channel(base.Channel):
     """A channel to one target.
 
-    It belongs to the event loop that makes the first call. It connects when it is first needed; after a failure it
-    tries again with growing delays (doc/connection-backoff.md).
+    It belongs to the event loop that makes the first call; when that is closed, to the next one. It connects when it is
+    first needed; after a failure it tries again with growing delays (doc/connection-backoff.md).
     """
 
     def __init__(
         self,
-        target: str,
+        target: str | bytes,
         options: Options,
         interceptors: Sequence[ClientInterceptor] | None = None,
         security: ClientSecurity | None = None,
     ) -> None:
-        """Makes a channel that is idle; ``insecure_channel`` and ``secure_channel`` are the public ways."""
-        self._target = parse_target(target)
+        """Makes a channel that is idle; ``insecure_channel`` and ``secure_channel`` are the public ways.
+
+        Args:
+            target: Where the server is. One that can't be understood fails the calls, not the channel, as in grpcio.
+            options: The options.
+            interceptors: Step between the user and the calls.
+            security: How connections are secured; None for not at all.
+        """
+        if isinstance(target, bytes):
+            target = target.decode()
+        self._target_error: Status | None = None
+        try:
+            self._target = parse_target(target)
+        except ValueError as error:
+            self._target = Target((), target)
+            self._target_error = Status(StatusCode.UNAVAILABLE, f"Failed to create channel to {target!r}: {error}")
         self._options = options
         self.interceptors = ClientInterceptors(interceptors)
         self.security = security or insecure_client()
         self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
-        #: Calls whose credentials' plugins are still to be asked, or are being asked.
-        self._authentications: dict[ClientCall, Authentication] = {}
         self.limits = message_limits(options)
         self.compression = options.compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
         self.user_agent = user_agent(options)
         self.http2_settings = http2_settings(options)
-        policy = BackoffPolicy(options.initial_reconnect_backoff, options.max_reconnect_backoff)
-        self._backoff = Backoff(policy, random.random)
-        self._state = ChannelConnectivity.IDLE
+        #: Whether ``close`` was called; calls in flight may still have their grace.
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle_waiter: asyncio.Future[None] | None = None
+        self._lost_waiter: asyncio.Future[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Makes all that belongs to one event loop."""
+        policy = BackoffPolicy(self._options.initial_reconnect_backoff, self._options.max_reconnect_backoff)
+        self._watchers = Watchers()
+        self._connectivity = Connectivity(Backoff(policy, random.random), self._watchers.tell)
         self._deadlines: DeadlineTimer[ClientCall] | None = None
         self._current: ClientTransport | None = None
         self._transports: set[ClientTransport] = set()
-        #: Calls that wait for a connection, with whether they wait for ready.
-        self._pending: dict[ClientCall, bool] = {}
-        self._connecting: asyncio.Task[None] | None = None
-        self._last_error = "not connected"
-        self._state_waiters: list[asyncio.Future[None]] = []
-        self._idle_waiter: asyncio.Future[None] | None = None
-        self._lost_waiter: asyncio.Future[None] | None = None
+        #: Calls whose credentials' plugins are still to be asked, or are being asked.
+        self._authentications: dict[ClientCall, Authentication] = {}
+        self._attempt: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+
+    def __del__(self) -> None:
+        """Closes a channel that nobody can use any more, in its loop: garbage may be collected in any thread."""
+        loop = getattr(self, "_loop", None)
+        if loop is None or self._closed or loop.is_closed():
+            return
+        if self._transports or self._retry is not None or self._connectivity.waiting:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_drop, self._active_calls(), list(self._transports), self._retry)
 
     # Calls.
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that the channel belongs to: the one that runs when it is first used."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._deadlines = DeadlineTimer(self._loop, self._on_deadline)
-        return self._loop
+        """The loop that the channel belongs to: the one that runs when it is first used.
+
+        Raises:
+            UsageError: Another loop runs.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = default_loop()
+        if running is not self._loop:
+            self._move_to(running)
+        return running
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                raise UsageError("This channel belongs to another event loop; make a channel for each loop.")
+            # What was connected is gone with the loop.
+            self._begin()
+        self._loop = loop
+        self._deadlines = DeadlineTimer(loop, _expire)
 
     def check_open(self) -> None:
         """Raises UsageError if the channel is closed."""
-        if self._state is ChannelConnectivity.SHUTDOWN:
+        if self._closed:
             raise UsageError("Channel is closed.")
 
     def start(self, call: ClientCall, wait_for_ready: bool) -> None:
@@ -129,10 +169,10 @@ class Channel(base.Channel):
         if call.ended:
             return
         if call.deadline is not None:
-            if call.deadline <= self.loop.time():
+            assert self._loop is not None and self._deadlines is not None
+            if call.deadline <= self._loop.time():
                 call.cancel(DEADLINE_EXCEEDED)
                 return
-            assert self._deadlines is not None
             self._deadlines.add(call)
         if call in self._authentications:
             self._authentications[call].begin(call, self.loop, lambda: self._dispatch(call, wait_for_ready))
@@ -144,14 +184,14 @@ class Channel(base.Channel):
         call.stop_waiting = None
         current = self._current
         if current is not None:
-            current.core.now = self.loop.time()
+            assert self._loop is not None
+            current.core.now = self._loop.time()
             current.core.start(call)
-        elif self._state is ChannelConnectivity.TRANSIENT_FAILURE and not wait_for_ready:
-            call.cancel(Status(StatusCode.UNAVAILABLE, self._last_error))
+        elif self._target_error is not None:
+            call.cancel(self._target_error)
         else:
-            self._pending[call] = wait_for_ready
-            call.stop_waiting = lambda: self._pending.pop(call, None)
-            self._connect()
+            self._connectivity.admit(call, wait_for_ready)
+            self._connect_if_due()
 
     def plugins(self, credentials: Any) -> tuple[PluginSource, ...]:
         """The call credentials of a call: the channel's, and its own.
@@ -201,197 +241,169 @@ class Channel(base.Channel):
         if current is not None and call.connection is current.core and len(current.core.calls) == 1:
             current.flush()
 
-    def _on_deadline(self, call: ClientCall) -> None:
-        call.cancel(DEADLINE_EXCEEDED)
-
     # Connecting.
 
-    def _set_state(self, state: ChannelConnectivity) -> None:
-        if state is self._state:
+    def _connect_if_due(self) -> None:
+        """Begins to connect, or takes care that it happens later; does nothing if no attempt is to be made."""
+        due = self._connectivity.attempt_at()
+        if due is None:
             return
-        self._state = state
-        waiters, self._state_waiters = self._state_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _connect(self) -> None:
-        if self._connecting is None and self._current is None:
-            self._connecting = self.loop.create_task(self._keep_connecting())
-
-    async def _keep_connecting(self) -> None:
-        """Tries until a connection is ready."""
         loop = self.loop
+        now = loop.time()
+        if due <= now:
+            self._connectivity.attempt_begins(now)
+            self._attempt = loop.create_task(self._try_to_connect())
+        elif self._retry is None:
+            # Weakly, so that a channel that nobody uses doesn't try for ever.
+            self._retry = loop.call_at(due, _retry_later, weakref.ref(self))
+
+    def on_retry(self) -> None:
+        """The delay behind a failed attempt is over."""
+        self._retry = None
+        self._connect_if_due()
+
+    async def _try_to_connect(self) -> None:
+        """Makes one attempt."""
+        transport = None
+        reason = ""
         try:
-            while True:
-                if self._state is not ChannelConnectivity.TRANSIENT_FAILURE or any(self._pending.values()):
-                    self._set_state(ChannelConnectivity.CONNECTING)
-                started = loop.time()
-                transport = await self._try_addresses()
-                if transport is not None:
-                    self._became_ready(transport)
-                    return
-                self._fail_pending()
-                self._set_state(ChannelConnectivity.TRANSIENT_FAILURE)
-                await asyncio.sleep(max(0.0, started + self._backoff.next_delay() - loop.time()))
-        finally:
-            self._connecting = None
-
-    async def _try_addresses(self) -> "ClientTransport | None":
-        timeout = max(self._options.min_reconnect_backoff, 0.1)
-        for address in self._target.addresses:
-            try:
-                async with asyncio.timeout(timeout):
-                    return await self._handshake(address)
-            except TimeoutError:
-                reason = f"no answer within {timeout:g} seconds"
-            except OSError as error:
-                reason = self.security.explain(error)
-            except ValueError as error:
-                # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
-                reason = str(error)
-            self._last_error = f"failed to connect to all addresses; last error: {address}: {reason}"
-        return None
-
-    async def _handshake(self, address: Address) -> "ClientTransport":
-        """Connects and waits for the server's SETTINGS."""
-        tls: dict[str, Any] = {}
-        if (context := self.security.context()) is not None:
-            tls = {"ssl": context, "server_hostname": self.security.server_name(self.authority)}
-        transport = await self._connect_to(address, tls)
-        try:
-            self.security.check(transport.ssl_object, transport.peer_address)
-            await transport.ready
-        except BaseException:
-            transport.abort()
-            raise
-        return transport
-
-    async def _connect_to(self, address: Address, tls: dict[str, Any]) -> "ClientTransport":
-        """Makes the connection itself."""
-        loop = self.loop
-
-        def factory() -> ClientTransport:
-            return ClientTransport(self, loop)
-
-        if address.path:
-            return (await loop.create_unix_connection(factory, address.path, **tls))[1]
-        return (await loop.create_connection(factory, address.host, address.port, **tls))[1]
-
-    def _became_ready(self, transport: "ClientTransport") -> None:
-        self._backoff.reset()
-        if transport.core.draining or transport.core.failure:
-            self._set_state(ChannelConnectivity.IDLE)
-            self.loop.call_soon(self._reconnect_if_needed)
-            return
-        self._current = transport
-        self._set_state(ChannelConnectivity.READY)
-        self._start_pending()
-
-    def _start_pending(self) -> None:
-        transport = self._current
-        assert transport is not None
-        transport.core.now = self.loop.time()
-        pending, self._pending = self._pending, {}
-        for call, wait_for_ready in pending.items():
-            call.stop_waiting = None
-            if transport is self._current:
-                transport.core.start(call)
+            if self._target_error is not None:
+                reason = self._target_error.details
             else:
-                self._pending[call] = wait_for_ready
+                timeout = max(self._options.min_reconnect_backoff, 0.1)
+                transport = await reach(self, self._target.addresses, timeout)
+        except ConnectionError as error:
+            reason = str(error)
+        except Exception as error:
+            # Whatever it is, the calls that wait must not wait for ever.
+            _LOGGER.exception("an attempt to connect to %s raised", self._target.authority)
+            reason = f"failed to connect: unexpected {type(error).__name__}: {error}"
+        self._attempt = None
+        if transport is None:
+            self._connectivity.attempt_failed(reason)
+        else:
+            self._on_connected(transport)
+        self._connect_if_due()
 
-    def _fail_pending(self) -> None:
-        for call, wait_for_ready in list(self._pending.items()):
-            if not wait_for_ready:
-                call.cancel(Status(StatusCode.UNAVAILABLE, self._last_error))
+    async def open(self, address: Address, tls: dict[str, Any]) -> ClientTransport:
+        """Makes a connection; see ConnectionOwner."""
+        return await open_connection(self, self.loop, address, tls)
 
-    def _reconnect_if_needed(self) -> None:
-        if self._pending and self._state is not ChannelConnectivity.SHUTDOWN:
-            self._connect()
+    def _on_connected(self, transport: ClientTransport) -> None:
+        core = transport.core
+        # The goodbye may have come with the greeting.
+        usable = not core.draining and core.failure is None
+        if usable:
+            self._current = transport
+            core.now = self.loop.time()
+        for call, wait_for_ready in self._connectivity.connected():
+            if transport is self._current:
+                core.start(call)
+            else:
+                self._connectivity.admit(call, wait_for_ready)
+        if not usable:
+            self._connectivity.connection_left()
 
-    # What connections report.
+    # What connections report: see ConnectionOwner.
 
-    def _on_draining(self, transport: ClientTransport, unsent: list[ClientCall]) -> None:
+    def on_opened(self, transport: ClientTransport) -> None:
+        """A connection is made."""
+        self._transports.add(transport)
+        if self._idle_waiter is not None:
+            transport.after_flush = self._check_idle
+
+    def on_draining(self, transport: ClientTransport, unsent: list[ClientCall]) -> None:
+        """A connection takes no new calls; those listed go to the next one."""
         if transport is self._current:
             self._current = None
-            if self._state is not ChannelConnectivity.SHUTDOWN:
-                self._set_state(ChannelConnectivity.IDLE)
-        for call in unsent:
-            # They never left, so they go to the next connection as if nothing had happened.
-            self._pending[call] = True
-            call.stop_waiting = lambda call=call: self._pending.pop(call, None)
+            self._connectivity.connection_left()
         if unsent:
-            self.loop.call_soon(self._reconnect_if_needed)
+            self._connectivity.requeue(unsent)
+            self._connect_if_due()
 
-    def _on_lost(self, transport: Transport[ClientConnection], reason: str) -> None:
-        assert isinstance(transport, ClientTransport)
+    def on_lost(self, transport: ClientTransport) -> None:
+        """A connection is closed."""
         self._transports.discard(transport)
         if self._lost_waiter is not None and not self._lost_waiter.done() and not self._transports:
             self._lost_waiter.set_result(None)
-        if not transport.ready.done():
-            transport.ready.set_exception(ConnectionError(reason))
-            # Whoever waits for it may have gone; then nobody is to be told.
-            transport.ready.exception()
-        self._after_flush()
-
-    def _after_flush(self) -> None:
-        if self._idle_waiter is not None and not self._idle_waiter.done() and not self._active_calls():
-            self._idle_waiter.set_result(None)
 
     # The public rest.
 
-    def _active_calls(self) -> list[ClientCall]:
-        calls = [*self._authentications, *self._pending]
-        for transport in self._transports:
-            if hasattr(transport, "core"):
-                calls += transport.core.all_calls()
-        return calls
-
     def get_state(self, try_to_connect: bool = False) -> ChannelConnectivity:  # noqa: D102
-        if try_to_connect and self._state is ChannelConnectivity.IDLE:
-            self._connect()
-        return self._state
+        if self._closed:
+            return ChannelConnectivity.SHUTDOWN
+        state = self._connectivity.state
+        if try_to_connect:
+            self._connectivity.want()
+            if loop_runs():
+                self._connect_if_due()
+        return state
 
     async def wait_for_state_change(self, last_observed_state: ChannelConnectivity) -> None:  # noqa: D102
-        while self._state is last_observed_state:
-            waiter = self.loop.create_future()
-            self._state_waiters.append(waiter)
-            await waiter
+        self.check_open()
+        while self.get_state() is last_observed_state:
+            await self._watchers.wait(self.loop)
 
     async def channel_ready(self) -> None:  # noqa: D102
         while (state := self.get_state(try_to_connect=True)) is not ChannelConnectivity.READY:
-            if state is ChannelConnectivity.SHUTDOWN:
-                raise UsageError("Channel is closed.")
+            if self._target_error is not None:
+                raise UsageError(self._target_error.details)
             await self.wait_for_state_change(state)
 
+    # The end.
+
+    def _active_calls(self) -> list[ClientCall]:
+        calls = [*self._authentications, *self._connectivity.waiting]
+        for transport in self._transports:
+            calls += transport.core.all_calls()
+        return calls
+
     async def close(self, grace: float | None = None) -> None:  # noqa: D102
-        if self._state is ChannelConnectivity.SHUTDOWN:
+        if self._closed:
             return
         if grace is not None and grace < 0:
             raise ValueError(f"grace must be non-negative, got {grace}.")
-        self._set_state(ChannelConnectivity.SHUTDOWN)
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
+            self._closed = True
             return
-        if grace and self._active_calls():
-            self._idle_waiter = self.loop.create_future()
-            await asyncio.wait([self._idle_waiter], timeout=grace)
+        # Asking for the loop makes sure that it is this one.
+        self._loop = self.loop
+        self._closed = True
+        self._watchers.tell(ChannelConnectivity.SHUTDOWN)
+        if grace:
+            await self._wait_idle(grace)
         for intercepted in list(self._intercepted):
             intercepted.cancel()
         for call in self._active_calls():
             call.cancel(CANCELLED_LOCALLY)
+        self._connectivity.shut_down()
+        self._current = None
         if self._deadlines is not None:
             self._deadlines.close()
-        self._current = None
+        if self._retry is not None:
+            self._retry.cancel()
         for transport in list(self._transports):
             transport.core.drain()
             transport.flush()
         await self._wait_closed()
 
+    async def _wait_idle(self, grace: float) -> None:
+        """Waits until the last call has ended, but not longer than the grace."""
+        if self._active_calls():
+            self._idle_waiter = self.loop.create_future()
+            for transport in self._transports:
+                transport.after_flush = self._check_idle
+            await asyncio.wait([self._idle_waiter], timeout=grace)
+
+    def _check_idle(self) -> None:
+        if self._idle_waiter is not None and not self._idle_waiter.done() and not self._active_calls():
+            self._idle_waiter.set_result(None)
+
     async def _wait_closed(self) -> None:
         """Waits until the sockets are closed; one whose peer doesn't read what is queued is cut off."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.wait([self._attempt])
         if self._transports:
             self._lost_waiter = self.loop.create_future()
             await asyncio.wait([self._lost_waiter], timeout=_GOODBYE)

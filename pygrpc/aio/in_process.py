@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pygrpc.aio.channel import Channel, ClientTransport
+from pygrpc.aio.channel import Channel
+from pygrpc.aio.connecting import ClientTransport
 from pygrpc.aio.interceptor import ClientInterceptor
 from pygrpc.aio.server import Server
 from pygrpc.core.targets import Address
@@ -89,7 +90,8 @@ class InProcessChannel(Channel):
         super().__init__(f"passthrough:///{_PEER}", options, interceptors)
         self._server = server
 
-    async def _connect_to(self, address: Address, tls: dict[str, Any]) -> ClientTransport:
+    async def open(self, address: Address, tls: dict[str, Any]) -> ClientTransport:
+        """Connects the two ends in memory."""
         transport = ClientTransport(self, self.loop)
         MemoryTransport.connect(self.loop, self._server.accept_in_process(), transport)
         await asyncio.sleep(0)

@@ -42,7 +42,7 @@ class _CallDetails(NamedTuple):
 
 class _ServerTransport(Transport[ServerConnection]):
     def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop, security: ServerSecurity) -> None:
-        super().__init__(loop, server._on_lost)
+        super().__init__(loop)
         self._server = server
         self._security = security
         self._auth_context: AuthContext | None = None
@@ -69,6 +69,9 @@ class _ServerTransport(Transport[ServerConnection]):
         core = self._server._make_connection(self)
         self._server._transports.add(self)
         return core
+
+    def on_lost(self, reason: str) -> None:
+        self._server._on_lost(self)
 
     def on_call(self, call: ServerCall) -> None:
         self._server._on_call(call, self)
@@ -264,8 +267,7 @@ class Server(base.Server):
         else:
             context.task = self._loop.create_task(coroutine)
 
-    def _on_lost(self, transport: Transport[ServerConnection], reason: str) -> None:
-        assert isinstance(transport, _ServerTransport)
+    def _on_lost(self, transport: _ServerTransport) -> None:
         self._transports.discard(transport)
         if not self._transports:
             self._empty.set()

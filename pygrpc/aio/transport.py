@@ -25,15 +25,13 @@ class Transport(asyncio.Protocol, Generic[C]):
     goes out in one write.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Transport[C]", str], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes the protocol of a connection that is still to be made.
 
         Args:
             loop: The loop that runs it.
-            on_lost: Told once when the connection is gone, with the reason for people.
         """
         self._loop = loop
-        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -42,6 +40,10 @@ class Transport(asyncio.Protocol, Generic[C]):
 
     def make_core(self) -> C:
         """Makes the core of the connection, now that there is one."""
+        raise NotImplementedError
+
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone, for a reason that is put for people; called once."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -94,7 +96,7 @@ class Transport(asyncio.Protocol, Generic[C]):
         if self._timer is not None:
             self._timer.cancel()
         self.core.lost(reason)
-        self._on_lost(self, self.core.failure.details if self.core.failure else reason)
+        self.on_lost(self.core.failure.details if self.core.failure else reason)
 
     def flush_soon(self) -> None:
         """Writes what is queued at the end of this turn of the loop."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pygrpc import StatusCode, aio
+from pygrpc import ChannelConnectivity, StatusCode, aio
 from tests.aio.support import failure, make_server, method, raw_server, serving
 
 EXCLUSIVE = [("grpc.so_reuseport", 0)]
@@ -165,10 +165,28 @@ async def test_a_server_without_ports_starts_and_stops() -> None:
 # Channels.
 
 
-@pytest.mark.parametrize("target", ["", ":1", "host:port", "[::1", "unix:", "http://host:80"])
-def test_a_target_that_cannot_be_read_is_an_error_at_once(target: str) -> None:
-    with pytest.raises(ValueError, match="target"):
-        aio.insecure_channel(target)
+BAD_TARGETS = ["", ":1", "host:port", "[::1", "unix:", "http://host:80"]
+
+
+@pytest.mark.parametrize("arity", ["uu", "ss"])
+@pytest.mark.parametrize("target", BAD_TARGETS)
+async def test_a_target_that_cannot_be_read_fails_the_calls(target: str, arity: str) -> None:
+    async with aio.insecure_channel(target) as channel:
+        for wait_for_ready in (False, True):
+            request = b"x" if arity == "uu" else iter([b"x"])
+            error = await failure(method(channel, arity)(request, wait_for_ready=wait_for_ready))
+            assert error.code() is StatusCode.UNAVAILABLE
+            assert str(error.details()).startswith(f"Failed to create channel to {target!r}: the ")
+
+
+@pytest.mark.parametrize("target", BAD_TARGETS)
+async def test_a_target_that_cannot_be_read_never_becomes_ready(target: str) -> None:
+    async with aio.insecure_channel(target) as channel:
+        with pytest.raises(aio.UsageError, match="Failed to create channel"):
+            await channel.channel_ready()
+        assert channel.get_state(try_to_connect=True) is not ChannelConnectivity.READY
+        while (state := channel.get_state()) is not ChannelConnectivity.TRANSIENT_FAILURE:
+            await channel.wait_for_state_change(state)
 
 
 def free_port() -> int:

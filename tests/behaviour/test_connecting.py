@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.handlers import ECHO, Stuck
-from tests.behaviour.peers import ARITIES, BOUND, Peers, collect
+from tests.behaviour.peers import ARITIES, BOUND, Peers, collect, pause
 
 each_arity = pytest.mark.parametrize("arity", ARITIES)
 
@@ -130,6 +130,28 @@ async def test_closed_channel_is_shut_down(peers: Peers) -> None:
         with pytest.raises(peers.client.aio.UsageError, match=r"Channel is closed\."):
             await method(b"x")
         await channel.close()
+
+
+async def test_state_of_a_closed_channel_cannot_be_waited_for(peers: Peers) -> None:
+    async with peers.serve(**ECHO) as link:
+        channel = link.open_channel()
+        waiting = asyncio.create_task(channel.wait_for_state_change(channel.get_state()))
+        await pause()
+        await channel.close()
+        await waiting
+        for state in peers.client.root.ChannelConnectivity:
+            with pytest.raises(peers.client.aio.UsageError, match=r"Channel is closed\."):
+                await channel.wait_for_state_change(state)
+        with pytest.raises(peers.client.aio.UsageError, match=r"Channel is closed\."):
+            await channel.channel_ready()
+
+
+async def test_asking_for_the_state_makes_the_channel_connect(peers: Peers) -> None:
+    connectivity = peers.client.root.ChannelConnectivity
+    async with peers.serve(**ECHO) as link, link.open_channel() as channel:
+        # The answer is the state before.
+        assert channel.get_state(try_to_connect=True) is connectivity.IDLE
+        await reach(channel, connectivity.READY)
 
 
 async def test_closing_with_negative_grace_is_a_value_error(peers: Peers) -> None:
