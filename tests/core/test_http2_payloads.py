@@ -2,10 +2,9 @@
 
 import pytest
 
+from pygrpc.core.http2.frames import DATA, PUSH_PROMISE
 from pygrpc.core.http2.observed import CutOff
 from pygrpc.core.http2.payloads import (
-    DATA,
-    PUSH_PROMISE,
     FrameHeader,
     Malformed,
     cut_off,

@@ -22,6 +22,7 @@ from hyperframe.frame import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pygrpc.core.http2.frames import PREFACE
 from pygrpc.core.http2.observed import (
     CutOff,
     Data,
@@ -39,7 +40,7 @@ from pygrpc.core.http2.observed import (
     Settings,
     WindowUpdate,
 )
-from pygrpc.core.http2.reader import PREFACE, FrameReader
+from pygrpc.core.http2.reader import FrameReader
 
 EMPTY_SETTINGS = SettingsFrame(0).serialize()
 REQUEST = ((b":method", b"POST"), (b":path", b"/a.B/C"), (b"te", b"trailers"), (b"x", b"\xff\x00"))

@@ -1,15 +1,37 @@
-"""The numbers of HTTP/2 frames and what their payloads say, for the passive reader (RFC 9113, section 6)."""
+"""The names of HTTP/2 frames and what their payloads say, for the passive reader (RFC 9113, section 6)."""
 
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pygrpc.core.http2.codes import error_name
+from pygrpc.core.http2.codes import MAX_STREAM_ID, error_name
+from pygrpc.core.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    ENABLE_PUSH,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD,
+    GOAWAY,
+    HAS_PRIORITY,
+    HEADER_TABLE_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    PADDED,
+    PING,
+    PRIORITY,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    read_settings,
+)
 from pygrpc.core.http2.observed import CutOff, Data, GoAway, Payload, Ping, Priority, Reset, Settings, WindowUpdate
 
-FRAME_HEADER_SIZE = 9
-
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 _TYPE_NAMES = {
     DATA: "DATA",
     HEADERS: "HEADERS",
@@ -26,7 +48,6 @@ _TYPE_NAMES = {
     0x10: "PRIORITY_UPDATE",
 }
 
-END_STREAM, ACK, END_HEADERS, PADDED, HAS_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 _FLAG_NAMES: dict[int, tuple[tuple[int, str], ...]] = {
     DATA: ((END_STREAM, "END_STREAM"), (PADDED, "PADDED")),
     HEADERS: (
@@ -47,12 +68,12 @@ STREAM_TYPES = frozenset({DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CON
 FIXED_LENGTHS = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 
 _SETTING_NAMES = {
-    0x1: "HEADER_TABLE_SIZE",
-    0x2: "ENABLE_PUSH",
-    0x3: "MAX_CONCURRENT_STREAMS",
-    0x4: "INITIAL_WINDOW_SIZE",
-    0x5: "MAX_FRAME_SIZE",
-    0x6: "MAX_HEADER_LIST_SIZE",
+    HEADER_TABLE_SIZE: "HEADER_TABLE_SIZE",
+    ENABLE_PUSH: "ENABLE_PUSH",
+    MAX_CONCURRENT_STREAMS: "MAX_CONCURRENT_STREAMS",
+    INITIAL_WINDOW_SIZE: "INITIAL_WINDOW_SIZE",
+    MAX_FRAME_SIZE: "MAX_FRAME_SIZE",
+    MAX_HEADER_LIST_SIZE: "MAX_HEADER_LIST_SIZE",
     0x8: "ENABLE_CONNECT_PROTOCOL",
     0x9: "NO_RFC7540_PRIORITIES",
     0xFE03: "GRPC_ALLOW_TRUE_BINARY_METADATA",
@@ -79,9 +100,8 @@ def type_name(type_: int) -> str:
 
 def parse_frame_header(data: bytes | bytearray) -> FrameHeader:
     """Reads the nine bytes before a payload."""
-    # 24 bits of length, 8 of type, 8 of flags, one that is ignored, 31 of stream identifier.
-    high, low, type_, flags, stream_id = struct.unpack_from(">BHBBL", data)
-    return FrameHeader(high << 16 | low, type_, flags, stream_id & 0x7FFFFFFF)
+    head, flags, stream_id = FRAME_HEAD.unpack_from(data)
+    return FrameHeader(head >> 8, head & 0xFF, flags, stream_id & MAX_STREAM_ID)
 
 
 def flag_names(type_: int, flags: int) -> tuple[str, ...]:
@@ -121,7 +141,7 @@ def header_block_fragment(header: FrameHeader, payload: bytes) -> tuple[bytes, i
         fields = 5
     if size < fields:
         raise Malformed("the frame is too short for the fields that come before its header block")
-    promised = int.from_bytes(fragment[:4], "big") & 0x7FFFFFFF if header.type == PUSH_PROMISE else 0
+    promised = int.from_bytes(fragment[:4], "big") & MAX_STREAM_ID if header.type == PUSH_PROMISE else 0
     return fragment[fields:], size - fields, promised
 
 
@@ -131,7 +151,7 @@ def _parse_data(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
 
 def _parse_priority(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
     depends_on, weight = struct.unpack(">LB", payload)
-    return Priority(depends_on & 0x7FFFFFFF, weight + 1, bool(depends_on >> 31)), ""
+    return Priority(depends_on & MAX_STREAM_ID, weight + 1, bool(depends_on >> 31)), ""
 
 
 def _parse_reset(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
@@ -145,7 +165,7 @@ def _parse_settings(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
     if header.flags & ACK and header.length:
         raise Malformed(f"an acknowledgement has no payload, not {header.length} bytes")
     complete = len(payload) - len(payload) % 6
-    pairs = struct.iter_unpack(">HL", payload[:complete])
+    pairs = read_settings(payload[:complete])
     return Settings(tuple((key, _SETTING_NAMES.get(key, f"0x{key:04x}"), value) for key, value in pairs)), ""
 
 
@@ -157,11 +177,11 @@ def _parse_goaway(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
     if header.length < 8:
         raise Malformed(f"the payload must have 8 bytes or more, not {header.length}")
     last_stream_id, code = struct.unpack_from(">LL", payload)
-    return GoAway(last_stream_id & 0x7FFFFFFF, code, error_name(code), payload[8:]), ""
+    return GoAway(last_stream_id & MAX_STREAM_ID, code, error_name(code), payload[8:]), ""
 
 
 def _parse_window_update(header: FrameHeader, payload: bytes) -> tuple[Payload, str]:
-    increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
+    increment = int.from_bytes(payload, "big") & MAX_STREAM_ID
     return WindowUpdate(increment), "" if increment else "the increment must not be 0"
 
 

@@ -12,6 +12,15 @@ from collections.abc import Callable
 
 from hpack import Decoder, HPACKError
 
+from pygrpc.core.http2.frames import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    FRAME_HEAD_SIZE,
+    PREFACE,
+    SETTINGS,
+    SMALLEST_MAX_FRAME_SIZE,
+)
 from pygrpc.core.http2.observed import (
     CutOff,
     HeaderBlock,
@@ -24,15 +33,10 @@ from pygrpc.core.http2.observed import (
     RawBytes,
 )
 from pygrpc.core.http2.payloads import (
-    ACK,
     CONNECTION_TYPES,
-    CONTINUATION,
-    END_HEADERS,
     FIXED_LENGTHS,
-    FRAME_HEADER_SIZE,
     HEADER_BLOCK_TYPES,
     PARSERS,
-    SETTINGS,
     STREAM_TYPES,
     FrameHeader,
     Malformed,
@@ -43,11 +47,8 @@ from pygrpc.core.http2.payloads import (
     type_name,
 )
 
-#: What a client sends before its first frame (RFC 9113, section 3.4).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
 #: No peer may send a longer frame before it has seen a SETTINGS frame that allows it (RFC 9113, section 4.2).
-_FIRST_FRAME_LIMIT = 16384
+_FIRST_FRAME_LIMIT = SMALLEST_MAX_FRAME_SIZE
 #: The reader sees one direction and so not the setting that bounds its table; it follows the updates in the header
 #: blocks themselves, as far as this many bytes (RFC 7541, section 6.3).
 _TABLE_LIMIT = 1 << 20
@@ -133,21 +134,21 @@ class FrameReader:
 
     def _partial_frame(self) -> CutOff:
         kept = bytes(self._buffer)
-        if len(kept) < FRAME_HEADER_SIZE:
+        if len(kept) < FRAME_HEAD_SIZE:
             return CutOff(f"the connection ended inside of a frame header, after {len(kept)} of 9 bytes", kept)
-        payload = kept[FRAME_HEADER_SIZE:]
+        payload = kept[FRAME_HEAD_SIZE:]
         return cut_off(parse_frame_header(kept), len(payload), payload)
 
     # What the bytes are is decided once, from a fixed number of them, so that it does not depend on how they were cut.
 
     def _preface(self) -> Item | None:
         seen = bytes(self._buffer[: len(PREFACE)])
-        if len(seen) < FRAME_HEADER_SIZE:
+        if len(seen) < FRAME_HEAD_SIZE:
             return None
         if not PREFACE.startswith(seen):
             # The first line of HTTP/1 and a TLS record differ within the first nine bytes; a preface that goes wrong
             # later is judged when all of it is here.
-            if seen[:FRAME_HEADER_SIZE] == PREFACE[:FRAME_HEADER_SIZE] and len(seen) < len(PREFACE):
+            if seen[:FRAME_HEAD_SIZE] == PREFACE[:FRAME_HEAD_SIZE] and len(seen) < len(PREFACE):
                 return None
             return self._give_up()
         if len(seen) < len(PREFACE):
@@ -158,7 +159,7 @@ class FrameReader:
 
     def _first_frame(self) -> Item | None:
         # RFC 9113, section 3.4: the server's preface is a SETTINGS frame.
-        if len(self._buffer) < FRAME_HEADER_SIZE:
+        if len(self._buffer) < FRAME_HEAD_SIZE:
             return None
         header = parse_frame_header(self._buffer)
         if (
@@ -174,7 +175,7 @@ class FrameReader:
 
     def _give_up(self) -> NotHttp2:
         self._next = self._raw
-        return NotHttp2(_guess(bytes(self._buffer[:FRAME_HEADER_SIZE])))
+        return NotHttp2(_guess(bytes(self._buffer[:FRAME_HEAD_SIZE])))
 
     def _raw(self) -> RawBytes | None:
         newline = self._buffer.find(b"\n", 0, _RAW_PIECE)
@@ -192,15 +193,15 @@ class FrameReader:
             header, payload = self._long_frame
             self._long_frame = None
             return self._observe(header, payload)
-        if len(self._buffer) < FRAME_HEADER_SIZE:
+        if len(self._buffer) < FRAME_HEAD_SIZE:
             return None
         header = parse_frame_header(self._buffer)
         is_block = header.type in HEADER_BLOCK_TYPES
         kept = min(header.length, self._max_header_block + _HEADER_BLOCK_FIELDS if is_block else self._max_payload)
-        end = FRAME_HEADER_SIZE + kept
+        end = FRAME_HEAD_SIZE + kept
         if len(self._buffer) < end:
             return None
-        payload = bytes(self._buffer[FRAME_HEADER_SIZE:end])
+        payload = bytes(self._buffer[FRAME_HEAD_SIZE:end])
         rest = header.length - kept
         if rest:
             self._long_frame = header, payload
