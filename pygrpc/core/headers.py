@@ -3,6 +3,7 @@
 Nothing from the peer is trusted: a block is checked by the rules of RFC 9113, section 8, before its parts are used.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -10,7 +11,14 @@ from typing import NamedTuple, TypeVar
 from pygrpc.core.compression import ACCEPT_ENCODING
 from pygrpc.core.http2.codes import ErrorCode
 from pygrpc.core.http2.engine import HeaderBlock
-from pygrpc.core.metadata import DEFAULT_METADATA_SIZE, Header, RawMetadata, decode_metadata, header_list_size
+from pygrpc.core.metadata import (
+    DEFAULT_METADATA_SIZE,
+    WORTH_KEEPING,
+    Header,
+    RawMetadata,
+    decode_metadata,
+    header_list_size,
+)
 from pygrpc.core.status import Status, decode_message, decode_status, encode_message, status_from_http
 from pygrpc.core.timeouts import decode_timeout, encode_timeout
 from pygrpc.status import StatusCode
@@ -19,6 +27,8 @@ Parsed = TypeVar("Parsed")
 
 CONTENT_TYPE = b"application/grpc"
 _IDENTITY = b"identity"
+#: The size of a request's header list, in bytes, up to which what it says is worth being kept.
+_LARGEST_KEPT = 8192
 
 # RFC 9113, section 8.2.1: what a field name may be at most; pseudo-headers apart, which begin with a colon.
 _NAME = re.compile(rb"[\x21-\x39\x3b-\x40\x5b-\x7e]+")
@@ -44,6 +54,8 @@ _NOT_METADATA = frozenset(
         b"grpc-previous-rpc-attempts",
     ]
 )
+#: The headers of a request that are the same for most calls of a method.
+_CALL_DEFINITION = _REQUEST_PSEUDO | (_NOT_METADATA - {b"grpc-timeout"})
 
 
 class MalformedHeaders(Exception):
@@ -179,46 +191,94 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
     known = getattr(headers, "parsed", None)
     if type(known) is RequestHead:
         return known
-    fields, custom = _split(headers, pseudo=_REQUEST_PSEUDO)
-    method, path, scheme = fields.get(b":method"), fields.get(b":path"), fields.get(b":scheme")
-    if not method or not path or not scheme:
-        raise MalformedHeaders("a request needs :method, :scheme and :path (RFC 9113, section 8.3.1)")
-    refusal = _too_large(headers, max_metadata_size)
-    if refusal is not None:
-        raise RequestRejected(refusal)
-    if method != b"POST":
-        text = method[:32].decode("latin-1")
-        status = Status(StatusCode.INTERNAL, f"a gRPC request is a POST, not a {text}")
-        raise RequestRejected(status, b"405", ((b"allow", b"POST"),))
-    _require_grpc(fields.get(b"content-type"))
+    definition: list[Header] = []
+    custom: list[Header] = []
+    timeout: bytes | None = None
+    for header in headers:
+        name = header[0]
+        if name in _CALL_DEFINITION:
+            if (custom or timeout is not None) and name in _REQUEST_PSEUDO:
+                raise MalformedHeaders(f"the pseudo-header {name!r} is not in front")
+            definition.append(header)
+        elif name == b"grpc-timeout":
+            timeout = header[1]
+            _check_value(header)
+        else:
+            _is_of_protocol(header)
+            custom.append(header)
+    size = _list_size(headers)
+    read = (_read_definition_again if size <= _LARGEST_KEPT else _read_definition)(tuple(definition))
+    if size > max_metadata_size:
+        raise RequestRejected(_too_large(size, max_metadata_size))
+    if read.rejected is not None:
+        raise RequestRejected(*read.rejected)
     try:
-        timeout_text = fields.get(b"grpc-timeout")
-        timeout = decode_timeout(timeout_text.decode("latin-1")) if timeout_text is not None else None
+        seconds = None if timeout is None else decode_timeout(timeout.decode("latin-1"))
         metadata = decode_metadata(custom)
     except ValueError as error:
         raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
+    head = RequestHead(read.path, read.authority, seconds, read.encoding, read.accept_encoding, metadata)
+    return _keep(headers, head)
+
+
+class _Definition(NamedTuple):
+    """What a request says apart from its timeout and its metadata: the same for most calls of a method."""
+
+    path: str
+    authority: str
+    encoding: bytes | None
+    accept_encoding: frozenset[bytes]
+    #: What the request is to be answered with, if nobody can handle it.
+    rejected: tuple[Status, bytes, tuple[Header, ...]] | None
+
+
+def _read_definition(headers: tuple[Header, ...]) -> _Definition:
+    """Reads the headers of ``_CALL_DEFINITION``."""
+    fields, _ = _split(headers, pseudo=_REQUEST_PSEUDO)
+    method, path, scheme = fields.get(b":method"), fields.get(b":path"), fields.get(b":scheme")
+    if not method or not path or not scheme:
+        raise MalformedHeaders("a request needs :method, :scheme and :path (RFC 9113, section 8.3.1)")
     authority = fields.get(b":authority") or fields.get(b"host") or b""
-    return _keep(
-        headers,
-        RequestHead(
-            path.decode("latin-1"),
-            authority.decode("latin-1"),
-            timeout,
-            _encoding(fields),
-            _accept_encoding(fields),
-            metadata,
-        ),
+    return _Definition(
+        path.decode("latin-1"),
+        authority.decode("latin-1"),
+        _encoding(fields),
+        _accept_encoding(fields),
+        _refusal(method, fields.get(b"content-type")),
     )
 
 
-def _too_large(headers: Sequence[Header], limit: int) -> Status | None:
-    size = header_list_size(headers)
-    if size <= limit:
-        return None
+def _list_size(headers: Sequence[Header]) -> int:
+    size: int = getattr(headers, "size", -1)
+    return size if size >= 0 else header_list_size(headers)
+
+
+def _too_large(size: int, limit: int) -> Status:
     return Status(
         StatusCode.RESOURCE_EXHAUSTED,
         f"received metadata size exceeds limit: {size} vs. {limit} bytes (grpc.absolute_max_metadata_size)",
     )
+
+
+#: A call differs from the next by other headers, so this one is kept, unless it is large.
+_read_definition_again = functools.lru_cache(maxsize=256)(_read_definition)
+
+
+def _refusal(method: bytes, content_type: bytes | None) -> tuple[Status, bytes, tuple[Header, ...]] | None:
+    """What to answer to a request that is no gRPC request, or None if it is one."""
+    if method != b"POST":
+        text = method[:32].decode("latin-1")
+        status = Status(StatusCode.INTERNAL, f"a gRPC request is a POST, not a {text}")
+        return status, b"405", ((b"allow", b"POST"),)
+    # PROTOCOL-HTTP2.md: 415 for a content-type that doesn't begin with application/grpc; application/grpc-web begins
+    # so too, but is another protocol.
+    if content_type is not None and content_type.startswith(CONTENT_TYPE):
+        rest = content_type[len(CONTENT_TYPE) :]
+        if not rest or rest[:1] in (b"+", b";"):
+            return None
+    shown = "no content-type" if content_type is None else f"content-type {content_type[:64].decode('latin-1')!r}"
+    status = Status(StatusCode.UNKNOWN, f"a gRPC request has content-type application/grpc, this one has {shown}")
+    return status, b"415", ()
 
 
 def _keep(headers: Sequence[Header], parsed: Parsed) -> Parsed:
@@ -226,18 +286,6 @@ def _keep(headers: Sequence[Header], parsed: Parsed) -> Parsed:
     if isinstance(headers, HeaderBlock):
         headers.parsed = parsed
     return parsed
-
-
-def _require_grpc(content_type: bytes | None) -> None:
-    # PROTOCOL-HTTP2.md: 415 for a content-type that doesn't begin with application/grpc; application/grpc-web begins
-    # so too, but is another protocol.
-    if content_type is not None and content_type.startswith(CONTENT_TYPE):
-        rest = content_type[len(CONTENT_TYPE) :]
-        if not rest or rest[:1] in (b"+", b";"):
-            return
-    shown = "no content-type" if content_type is None else f"content-type {content_type[:64].decode('latin-1')!r}"
-    status = Status(StatusCode.UNKNOWN, f"a gRPC request has content-type application/grpc, this one has {shown}")
-    raise RequestRejected(status, b"415")
 
 
 def parse_response(headers: Sequence[Header], max_metadata_size: int = DEFAULT_METADATA_SIZE) -> ResponseHead | Status:
@@ -258,9 +306,9 @@ def parse_response(headers: Sequence[Header], max_metadata_size: int = DEFAULT_M
         return known
     fields, custom = _split(headers, pseudo=_STATUS)
     http_status = _http_status(fields)
-    refusal = _too_large(headers, max_metadata_size)
-    if refusal is not None:
-        return refusal
+    size = _list_size(headers)
+    if size > max_metadata_size:
+        return _too_large(size, max_metadata_size)
     if b"grpc-status" in fields:
         # Only a trailers block carries a status; whoever sends it early still means it.
         return _status(fields, custom)
@@ -295,9 +343,9 @@ def parse_trailers(
         return known
     fields, custom = _split(headers, pseudo=_STATUS if trailers_only else frozenset())
     http_status = _http_status(fields) if trailers_only else b"200"
-    refusal = _too_large(headers, max_metadata_size)
-    if refusal is not None:
-        return refusal
+    size = _list_size(headers)
+    if size > max_metadata_size:
+        return _too_large(size, max_metadata_size)
     if b"grpc-status" in fields:
         status = _status(fields, custom)
         return status if trailers_only else _keep(headers, status)
@@ -347,20 +395,44 @@ def _split(headers: Sequence[Header], pseudo: frozenset[bytes]) -> tuple[dict[by
     regular = False
     for header in headers:
         name, value = header
-        if _FORBIDDEN.search(value):
-            raise MalformedHeaders(f"the value of {name!r} holds a NUL, CR or LF (RFC 9113, section 8.2.1)")
         if name[:1] == b":":
+            _check_value(header)
             if regular or name in fields or name not in pseudo:
                 raise MalformedHeaders(f"the pseudo-header {name!r} is unknown, repeated or not in front")
             fields[name] = value
             continue
         regular = True
-        if name in _NOT_METADATA:
+        if _is_of_protocol(header):
             fields[name] = value
-            continue
-        if name in _CONNECTION_SPECIFIC or not _NAME.fullmatch(name):
-            raise MalformedHeaders(f"the header {name!r} is not allowed in HTTP/2 (RFC 9113, section 8.2)")
-        custom.append(header)
+        else:
+            custom.append(header)
     if fields.get(b"te", b"trailers") != b"trailers":
         raise MalformedHeaders("te may only be 'trailers' (RFC 9113, section 8.2.2)")
     return fields, custom
+
+
+def _is_of_protocol(header: Header) -> bool:
+    """Whether a header is one of the protocol itself, and not metadata.
+
+    Raises:
+        MalformedHeaders: It is not allowed in HTTP/2.
+    """
+    return _look_again(header) if len(header[1]) <= WORTH_KEEPING else _look(header)
+
+
+def _look(header: Header) -> bool:
+    _check_value(header)
+    name = header[0]
+    if name in _NOT_METADATA:
+        return True
+    if name in _CONNECTION_SPECIFIC or not _NAME.fullmatch(name):
+        raise MalformedHeaders(f"the header {name!r} is not allowed in HTTP/2 (RFC 9113, section 8.2)")
+    return False
+
+
+_look_again = functools.lru_cache(maxsize=256)(_look)
+
+
+def _check_value(header: Header) -> None:
+    if _FORBIDDEN.search(header[1]):
+        raise MalformedHeaders(f"the value of {header[0]!r} holds a NUL, CR or LF (RFC 9113, section 8.2.1)")

@@ -1,6 +1,7 @@
 """Custom metadata on the wire: ASCII and binary headers (PROTOCOL-HTTP2.md, "Custom-Metadata")."""
 
 import binascii
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +16,8 @@ MetadataLike = Iterable[tuple[str | bytes, MetadataValue]]
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(rb"[\x20-\x7e]*")
+#: Values of headers up to this size, in bytes, are worth being kept with what they mean.
+WORTH_KEEPING = 128
 # RFC 9113, section 8.2.1, forbids it around a value, and PROTOCOL-HTTP2.md lets it be stripped.
 _SPACE = b" "
 
@@ -133,14 +136,33 @@ def decode_metadata(headers: Sequence[Header]) -> RawMetadata:
     Raises:
         ValueError: The value of a ``-bin`` key is not base64.
     """
+    if not headers:
+        return ()
     metadata: list[Metadatum] = []
-    for name, value in headers:
-        key = name.decode("latin-1")
-        if key.endswith("-bin"):
-            metadata.extend(Metadatum(key, _decode_base64(key, part)) for part in value.split(b","))
-        else:
-            metadata.append(Metadatum(key, _decode_text(value)))
+    for header in headers:
+        metadata += decode_field(header)
     return tuple(metadata)
+
+
+def decode_field(header: Header) -> tuple[Metadatum, ...]:
+    """Turns one custom header into metadata; a ``-bin`` header may be several values in one.
+
+    Raises:
+        ValueError: The value of a ``-bin`` key is not base64.
+    """
+    return _decode_again(header) if len(header[1]) <= WORTH_KEEPING else _decode(header)
+
+
+def _decode(header: Header) -> tuple[Metadatum, ...]:
+    name, value = header
+    key = name.decode("latin-1")
+    if key.endswith("-bin"):
+        return tuple(Metadatum(key, _decode_base64(key, part)) for part in value.split(b","))
+    return (Metadatum(key, _decode_text(value)),)
+
+
+#: Most metadata come with each call of a client, so what they mean is kept for the small ones.
+_decode_again = functools.lru_cache(maxsize=256)(_decode)
 
 
 def _decode_text(value: bytes) -> MetadataValue:

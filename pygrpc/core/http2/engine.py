@@ -71,14 +71,16 @@ class HeaderBlock(list[Header]):
 
     Attributes:
         parsed: Free for whoever receives the block; None at first.
+        size: The size of the header list in bytes (RFC 9113, section 6.5.2), or -1 if nobody has counted yet.
     """
 
-    __slots__ = ("parsed",)
+    __slots__ = ("parsed", "size")
 
     def __init__(self, headers: Iterable[Header] = ()) -> None:
         """Makes a block that nobody has parsed yet."""
         super().__init__(headers)
         self.parsed: object = None
+        self.size = -1
 
 
 class Http2Events(Protocol):

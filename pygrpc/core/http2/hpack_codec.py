@@ -68,6 +68,7 @@ class DecodedBlock(HeaderBlock):
     def __init__(self) -> None:
         """Makes an empty block, to be filled by the decoder."""
         self.parsed = None
+        self.size = -1
         self.unusual = False
         self.content_length: int | None = None
         self.informational = False
@@ -122,7 +123,7 @@ class HeaderDecoder:
         self._table_changed = False
         decoded = DecodedBlock()
         try:
-            size = self._decode(block, decoded)
+            size = decoded.size = self._decode(block, decoded)
         except (IndexError, HPACKDecodingError) as error:
             # An IndexError is a block that ends too early, or an index beyond the table.
             raise CompressionError(str(error)) from error
