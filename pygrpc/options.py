@@ -37,6 +37,7 @@ class Options:
         primary_user_agent: What to put before the library's own user-agent.
         secondary_user_agent: What to put behind it.
         compression: The algorithm for messages of calls that don't choose their own.
+        compression_algorithms: Those that are enabled: bit n stands for the algorithm with that number.
         compression_level: What chooses that algorithm on a server instead, from 0 for none to 3; or None.
         initial_reconnect_backoff: The first delay between attempts to connect.
         min_reconnect_backoff: The time that an attempt to connect has at least.
@@ -58,15 +59,25 @@ class Options:
     primary_user_agent: str = ""
     secondary_user_agent: str = ""
     compression: int = 0
+    compression_algorithms: int = 0b111
     compression_level: int | None = None
     initial_reconnect_backoff: float = 1.0
     min_reconnect_backoff: float = 20.0
     max_reconnect_backoff: float = 120.0
 
     @property
+    def request_compression(self) -> int:
+        """The algorithm for the requests of calls that don't choose their own."""
+        return self._enabled(self.compression)
+
+    @property
     def response_compression(self) -> int:
         """The algorithm for the responses of calls that don't choose their own."""
-        return self.compression if self.compression_level is None else _LEVELS[self.compression_level]
+        return self._enabled(self.compression if self.compression_level is None else _LEVELS[self.compression_level])
+
+    def _enabled(self, algorithm: int) -> int:
+        # A default that is disabled means none, as in grpcio.
+        return algorithm if self.compression_algorithms >> algorithm & 1 else Compression.NoCompression
 
 
 #: The algorithm for each level, as grpcio ranks them.
@@ -119,6 +130,11 @@ def _compression(value: Any) -> int:
     return int(Compression(value))
 
 
+def _algorithms(value: Any) -> int:
+    # No compression can't be disabled.
+    return int(value) | 1 << Compression.NoCompression
+
+
 def _level(value: Any) -> int:
     return min(max(int(value), 0), len(_LEVELS) - 1)
 
@@ -144,6 +160,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.primary_user_agent": ("primary_user_agent", _text),
     "grpc.secondary_user_agent": ("secondary_user_agent", _text),
     "grpc.default_compression_algorithm": ("compression", _compression),
+    "grpc.compression_enabled_algorithms_bitset": ("compression_algorithms", _algorithms),
     "grpc.default_compression_level": ("compression_level", _level),
     "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _backoff),
     "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _backoff),
@@ -194,7 +211,6 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.dns_enable_srv_queries",
         "grpc.happy_eyeballs_connection_attempt_delay_ms",
         "grpc.inhibit_health_checking",
-        "grpc.compression_enabled_algorithms_bitset",
         "grpc.enable_channelz",
         "grpc.max_channel_trace_event_memory_per_node",
         "grpc.http2.bdp_probe",

@@ -100,7 +100,7 @@ class Channel(base.Channel):
         self.security = security or insecure_client()
         self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
         self.limits = message_limits(options)
-        self.compression = options.compression
+        self.compression = options.request_compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
         self.user_agent = user_agent(options)
         self.http2_settings = http2_settings(options)
@@ -223,8 +223,10 @@ class Channel(base.Channel):
         """Returns what makes the header block of a call once its timeout is known."""
 
         def build(timeout: float | None) -> list[Header]:
-            scheme = self.security.scheme
-            return request_headers(method, self.authority, scheme, self.user_agent, timeout, encoding, metadata)
+            scheme, accepted = self.security.scheme, self.limits.accept_encoding
+            return request_headers(
+                method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted
+            )
 
         return build
 

@@ -20,6 +20,7 @@ from pygrpc.core.compression import (
     KNOWN_ENCODINGS,
     DecompressedTooLarge,
     MalformedCompression,
+    accept_encoding,
     compressor,
     decompress,
 )
@@ -48,15 +49,35 @@ _WORTH_NO_COPY = 4096
 
 
 class MessageLimits:
-    """The sizes of messages that one end accepts and sends, in bytes, -1 for any; and of metadata that it accepts."""
+    """What one end accepts and sends: sizes of messages in bytes, -1 for any; size of metadata; encodings."""
 
-    __slots__ = ("metadata", "receive", "send")
+    __slots__ = ("accept_encoding", "encodings", "metadata", "receive", "send")
 
-    def __init__(self, receive: int, send: int, metadata: int = DEFAULT_METADATA_SIZE) -> None:
-        """Keeps the limits; that of metadata counts a header list as ``header_list_size`` does."""
+    def __init__(
+        self,
+        receive: int,
+        send: int,
+        metadata: int = DEFAULT_METADATA_SIZE,
+        encodings: frozenset[bytes] = KNOWN_ENCODINGS,
+    ) -> None:
+        """Keeps the limits.
+
+        Args:
+            receive: The largest message accepted.
+            send: The largest message sent.
+            metadata: The largest metadata accepted, counted as ``header_list_size`` does.
+            encodings: The encodings accepted, identity apart.
+        """
         self.receive = receive
         self.send = send
         self.metadata = metadata
+        self.encodings = encodings
+        #: What the other end is told of them.
+        self.accept_encoding = accept_encoding(encodings)
+
+    def accept(self, encoding: bytes | None) -> bool:
+        """Whether messages in an encoding are accepted; None is identity."""
+        return encoding is None or encoding in self.encodings
 
 
 class IllegalTransition(Exception):
@@ -359,8 +380,3 @@ class Call:
     def writable(self) -> None:
         """The send queue has room again, or is gone because the call ended."""
         raise NotImplementedError
-
-
-def known_encoding(encoding: bytes | None) -> bool:
-    """Whether messages in an encoding can be read; None is identity."""
-    return encoding is None or encoding in KNOWN_ENCODINGS

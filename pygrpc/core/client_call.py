@@ -21,7 +21,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pygrpc.core.call import Call, IllegalTransition, MessageLimits, known_encoding
+from pygrpc.core.call import Call, IllegalTransition, MessageLimits
 from pygrpc.core.headers import parse_response, parse_trailers
 from pygrpc.core.http2.codes import ErrorCode
 from pygrpc.core.metadata import Header, RawMetadata
@@ -197,7 +197,7 @@ class ClientCall(Call):
             self._end_now(head, ErrorCode.CANCEL)
             return
         self._move(_Event.RESPONSE_HEADERS)
-        if not known_encoding(head.encoding):
+        if not self._limits.accept(head.encoding):
             encoding = (head.encoding or b"").decode("latin-1")
             details = f"the server compresses with {encoding!r}, which was not offered"
             self._end_now(Status(StatusCode.INTERNAL, details), ErrorCode.CANCEL)

@@ -23,6 +23,18 @@ class MalformedCompression(Exception):
     """A message flagged as compressed is not in the encoding that its call announced."""
 
 
+def enabled_encodings(algorithms: int) -> frozenset[bytes]:
+    """The encodings, identity apart, of a set of algorithms: bit n stands for the algorithm with that number."""
+    return frozenset(name for algorithm, name in _ENCODING_NAMES.items() if algorithms >> algorithm & 1)
+
+
+def accept_encoding(encodings: frozenset[bytes]) -> bytes:
+    """What ``grpc-accept-encoding`` says of encodings; identity is always accepted."""
+    if encodings == KNOWN_ENCODINGS:
+        return ACCEPT_ENCODING
+    return b", ".join(name for name in ACCEPT_ENCODING.split(b", ") if name in encodings or name == b"identity")
+
+
 def encoding_name(compression: int | None) -> bytes | None:
     """The name of an algorithm on the wire, or None for no compression.
 

@@ -7,6 +7,7 @@ import functools
 
 from pygrpc._version import PYGRPC_VERSION
 from pygrpc.core.call import MessageLimits
+from pygrpc.core.compression import enabled_encodings
 from pygrpc.core.http2 import Http2Settings
 from pygrpc.options import Options
 
@@ -26,8 +27,13 @@ def http2_settings(options: Options) -> Http2Settings:
 
 @functools.lru_cache(maxsize=32)
 def message_limits(options: Options) -> MessageLimits:
-    """The sizes that each call accepts and sends."""
-    return MessageLimits(options.max_receive_message_length, options.max_send_message_length, options.max_metadata_size)
+    """What each call accepts and sends."""
+    return MessageLimits(
+        options.max_receive_message_length,
+        options.max_send_message_length,
+        options.max_metadata_size,
+        enabled_encodings(options.compression_algorithms),
+    )
 
 
 @functools.lru_cache(maxsize=32)

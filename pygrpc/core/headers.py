@@ -123,6 +123,7 @@ def request_headers(
     timeout: float | None,
     encoding: bytes | None,
     metadata: list[Header],
+    accept_encoding: bytes = ACCEPT_ENCODING,
 ) -> list[Header]:
     """Builds the header block of a request, the Call-Definition before the custom metadata."""
     headers = [
@@ -133,7 +134,7 @@ def request_headers(
         (b"te", b"trailers"),
         (b"content-type", CONTENT_TYPE),
         (b"user-agent", user_agent),
-        (b"grpc-accept-encoding", ACCEPT_ENCODING),
+        (b"grpc-accept-encoding", accept_encoding),
     ]
     if timeout is not None:
         headers.insert(4, (b"grpc-timeout", encode_timeout(timeout).encode()))
@@ -143,11 +144,13 @@ def request_headers(
     return headers
 
 
-def response_headers(encoding: bytes | None, metadata: list[Header]) -> Sequence[Header]:
+def response_headers(
+    encoding: bytes | None, metadata: list[Header], accept_encoding: bytes = ACCEPT_ENCODING
+) -> Sequence[Header]:
     """Builds the first header block of a response that is not Trailers-Only."""
-    if encoding is None and not metadata:
+    if encoding is None and not metadata and accept_encoding is ACCEPT_ENCODING:
         return PLAIN_RESPONSE
-    headers = list(PLAIN_RESPONSE)
+    headers = [*PLAIN_RESPONSE[:-1], (b"grpc-accept-encoding", accept_encoding)]
     if encoding is not None:
         headers.append((b"grpc-encoding", encoding))
     headers += metadata

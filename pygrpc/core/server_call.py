@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits
-from pygrpc.core.compression import encoding_name
+from pygrpc.core.compression import ACCEPT_ENCODING, encoding_name
 from pygrpc.core.framing import frame_message
 from pygrpc.core.headers import (
     PLAIN_RESPONSE,
@@ -132,9 +132,8 @@ class ServerCall(Call):
         if self.state is ServerState.OPEN:
             assert self.connection is not None
             self._move(_Event.HEADERS)
-            self.connection.engine.send_headers(
-                self.stream_id, response_headers(self._send_encoding, metadata), end_stream=False
-            )
+            headers = response_headers(self._send_encoding, metadata, self._limits.accept_encoding)
+            self.connection.engine.send_headers(self.stream_id, headers, end_stream=False)
 
     def send_message(self, payload: bytes, compress: bool = True) -> bool:
         """Queues a response, behind the headers; returns False if the call has ended or ends because of its size."""
@@ -154,6 +153,7 @@ class ServerCall(Call):
         if (
             self.state is ServerState.OPEN
             and self._send_encoding is None
+            and self._limits.accept_encoding is ACCEPT_ENCODING
             and connection is not None
             and connection.may_send_now()
             and self._within_limit(payload)

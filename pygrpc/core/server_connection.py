@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pygrpc.core.call import MessageLimits, known_encoding
-from pygrpc.core.compression import ACCEPT_ENCODING
+from pygrpc.core.call import MessageLimits
+from pygrpc.core.compression import KNOWN_ENCODINGS
 from pygrpc.core.connection import DEFAULT_ABUSE_LIMITS, AbuseLimits, Connection
 from pygrpc.core.headers import MalformedHeaders, RequestHead, RequestRejected, parse_request
 from pygrpc.core.http2 import MAX_STREAM_ID, ErrorCode, Http2Settings
@@ -125,11 +125,14 @@ class ServerConnection(Connection):
 
     def _accept(self, stream_id: int, head: RequestHead, end_stream: bool) -> None:
         call = self._add(stream_id, head, end_stream)
-        if not known_encoding(head.encoding):
+        if not self._limits.accept(head.encoding):
             # doc/compression.md: UNIMPLEMENTED, and the answer says what would have been understood.
             encoding = (head.encoding or b"").decode("latin-1")
-            status = Status(StatusCode.UNIMPLEMENTED, f"messages compressed with {encoding!r} are not understood")
-            self._reject(call, RequestRejected(status, extra=((b"grpc-accept-encoding", ACCEPT_ENCODING),)))
+            details = f"messages compressed with {encoding!r} are not understood"
+            if head.encoding in KNOWN_ENCODINGS:
+                details = f"Compression algorithm {encoding!r} is disabled."
+            extra = ((b"grpc-accept-encoding", self._limits.accept_encoding),)
+            self._reject(call, RequestRejected(Status(StatusCode.UNIMPLEMENTED, details), extra=extra))
             return
         self._owner.on_call(call)
         if end_stream:

@@ -69,7 +69,7 @@ class Channel(interfaces.Channel):
         self._options = options
         self.security = security or insecure_client()
         self.limits = message_limits(options)
-        self.compression = options.compression
+        self.compression = options.request_compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
         self.user_agent = user_agent(options)
         self.http2_settings = http2_settings(options)
@@ -156,8 +156,10 @@ class Channel(interfaces.Channel):
         """Returns what makes the header block of a call once its timeout is known."""
 
         def build(timeout: float | None) -> list[Header]:
-            scheme = self.security.scheme
-            return request_headers(method, self.authority, scheme, self.user_agent, timeout, encoding, metadata)
+            scheme, accepted = self.security.scheme, self.limits.accept_encoding
+            return request_headers(
+                method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted
+            )
 
         return build
 

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from pygrpc.compression import Compression
-from pygrpc.core.call import known_encoding
+from pygrpc.core.call import MessageLimits
 from pygrpc.core.compression import (
     ACCEPT_ENCODING,
     KNOWN_ENCODINGS,
     DecompressedTooLarge,
     MalformedCompression,
+    accept_encoding,
     compressor,
     decompress,
+    enabled_encodings,
     encoding_name,
 )
 
@@ -44,7 +46,27 @@ def test_all_that_is_offered_is_known() -> None:
 
 @pytest.mark.parametrize(("encoding", "known"), [(None, True), (b"gzip", True), (b"deflate", True), (b"br", False)])
 def test_known_encodings(encoding: bytes | None, known: bool) -> None:
-    assert known_encoding(encoding) is known
+    assert MessageLimits(-1, -1).accept(encoding) is known
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "accepted"),
+    [
+        (0b111, ACCEPT_ENCODING),
+        (0b11, b"identity, deflate"),
+        (0b101, b"identity, gzip"),
+        (1, b"identity"),
+        (0, b"identity"),
+        (-1, ACCEPT_ENCODING),
+    ],
+)
+def test_enabled_encodings(algorithms: int, accepted: bytes) -> None:
+    encodings = enabled_encodings(algorithms)
+    assert accept_encoding(encodings) == accepted
+    limits = MessageLimits(-1, -1, encodings=encodings)
+    assert limits.accept_encoding == accepted
+    assert limits.accept(None)
+    assert {name for name in KNOWN_ENCODINGS if limits.accept(name)} == set(accepted.split(b", ")) - {b"identity"}
 
 
 @pytest.mark.parametrize("payload", [b"", b"a", TEXT, bytes(range(256)) * 40])

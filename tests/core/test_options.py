@@ -184,3 +184,15 @@ def test_the_documentation_names_every_key() -> None:
     acting = re.findall(r"^\| `(grpc[\w.]+)` \|", text.partition("## What acts")[2].partition("## ")[0], re.MULTILINE)
     about_tls = {"grpc.ssl_target_name_override", "grpc.ssl_session_cache"}
     assert set(acting) == {*module._KNOWN, *about_tls}
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "compression", "used"),
+    [(0b111, 2, 2), (0b11, 2, 0), (0b11, 1, 1), (0b100, 2, 2), (0, 1, 0), (0, 0, 0)],
+)
+def test_a_default_that_is_disabled_means_no_compression(algorithms: int, compression: int, used: int) -> None:
+    pairs = [("grpc.compression_enabled_algorithms_bitset", algorithms)]
+    options = parse_options(pairs, compression)
+    assert options.request_compression == options.response_compression == used
+    by_level = parse_options([*pairs, ("grpc.default_compression_level", 1)])
+    assert by_level.response_compression == (2 if algorithms & 0b100 else 0)

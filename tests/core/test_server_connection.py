@@ -72,6 +72,18 @@ def test_an_unknown_encoding_is_answered_with_those_that_are_known() -> None:
     assert dict(peer.of_stream(1)[0].fields)[b"grpc-accept-encoding"] == b"identity, deflate, gzip"
 
 
+def test_a_disabled_encoding_is_answered_with_those_that_are_enabled() -> None:
+    limits = MessageLimits(-1, -1, encodings=frozenset([b"deflate"]))
+    peer, owner, _ = raw_client(limits=limits)
+    peer.send(peer.headers(1, [*REQUEST, (b"grpc-encoding", b"gzip")]))
+    peer.receive()
+    fields = dict(peer.of_stream(1)[0].fields)
+    assert fields[b"grpc-status"] == b"12"
+    assert fields[b"grpc-message"] == b"Compression algorithm 'gzip' is disabled."
+    assert fields[b"grpc-accept-encoding"] == b"identity, deflate"
+    assert not owner.calls
+
+
 def test_what_follows_a_rejected_request_is_dropped() -> None:
     peer, owner, core = raw_client()
     peer.send(peer.headers(1, changed(REQUEST, b":method", b"PUT")), peer.data(1, b"x" * 1000))
