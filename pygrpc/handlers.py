@@ -137,3 +137,24 @@ def method_handlers_generic_handler(service: str, method_handlers: Mapping[str, 
         method_handlers: The handlers by the methods' short names.
     """
     return _DictionaryHandler(service, method_handlers)
+
+
+def known_handlers(
+    registered: Mapping[str, RpcMethodHandler], generic: Sequence[GenericRpcHandler]
+) -> dict[str, RpcMethodHandler]:
+    """The handlers that are found by the name of the method alone.
+
+    Those of a service whose generic handler is asked behind one that somebody else wrote are not among them: that one
+    may decide otherwise for each call.
+
+    Args:
+        registered: Handlers by the full names of their methods; they are asked first.
+        generic: The generic handlers in the order in which they are asked.
+    """
+    known = dict(registered)
+    for handler in generic:
+        if type(handler) is not _DictionaryHandler:
+            break
+        for method, found in handler._method_handlers.items():
+            known.setdefault(method, found)
+    return known

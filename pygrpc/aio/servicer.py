@@ -30,6 +30,20 @@ _FINISHED = "RPC already finished."
 class ServicerContext(base.ServicerContext[Any, Any]):
     """A call as its handler sees it; one object per call, which also listens to the core."""
 
+    # What a context begins with, kept here because most calls change none of it.
+
+    #: Runs the handler; set once it has begun.
+    task: asyncio.Task[None] | None = None
+    _on_ready: "Callable[[ServicerContext], None] | None" = None
+    _waiters: Sequence[asyncio.Future[None]] = ()
+    _done_callbacks: Sequence[Callable[[Any], None]] = ()
+    _code: StatusCode | None = None
+    _details = ""
+    _trailing: MetadataType = ()
+    _trailing_headers: Sequence[Header] = ()
+    _aborted = False
+    _compress_next = True
+
     def __init__(
         self,
         core: ServerCall,
@@ -49,23 +63,17 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             on_finished: Told once when the handler has ended, or can't begin any more.
             auth_context: Says what is known of the client.
         """
-        self._auth_context = auth_context
         self._core = core
         self.handler = handler
-        self._on_finished = on_finished
         self._peer = peer
         self._loop = loop
-        self._waiters: list[asyncio.Future[None]] = []
-        self._done_callbacks: list[Callable[[Any], None]] = []
-        self._code: StatusCode | None = None
-        self._details = ""
-        self._trailing: MetadataType = ()
-        self._trailing_headers: list[Header] = []
-        self._aborted = False
-        self._compress_next = True
-        #: Runs the handler; set once it has begun.
-        self.task: asyncio.Task[None] | None = None
-        self._on_ready: Callable[[ServicerContext], None] | None = None
+        self._on_finished = on_finished
+        self._auth_context = auth_context
+
+    @property
+    def method(self) -> str:
+        """The full name of the method, ``/package.Service/Method``."""
+        return self._core.head.path
 
     # What the core reports.
 
@@ -109,14 +117,16 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             _LOGGER.exception("a done callback of %s raised; those behind it are not called", self._core.head.path)
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        waiters = self._waiters
+        if waiters:
+            self._waiters = ()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _wait(self) -> None:
         waiter = self._loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters = (*self._waiters, waiter)
         await waiter
 
     # Messages.
@@ -296,7 +306,7 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         if self._core.state is ServerState.CLOSED:
             self._loop.call_soon(callback, self)
         else:
-            self._done_callbacks.append(callback)
+            self._done_callbacks = (*self._done_callbacks, callback)
 
     def cancelled(self) -> bool:  # noqa: D102
         status = self._core.status
@@ -348,7 +358,16 @@ class HandlerRunner:
         if context.deadline_binds():
             serve(context)
         try:
-            await self._invoke(context, handler)
+            behavior = handler.unary_unary
+            if behavior is not None and _runs_in_loop(behavior):
+                # The usual case, without the steps that the others need.
+                response = await behavior(context.take_request(), context)
+                if context.respond(response):
+                    return
+                if context.code() in (None, StatusCode.OK):
+                    await context.write(response)
+            else:
+                await self._invoke(context, handler)
             context.finish()
         except AbortError:
             # Whoever raised it has ended the call; a handler that raises its own is to be told apart by nobody.
@@ -367,14 +386,7 @@ class HandlerRunner:
             context._on_finished(context)
 
     async def _invoke(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
-        behavior = handler.unary_unary
-        if behavior is not None and _runs_in_loop(behavior):
-            # The usual case, without the steps that the others need.
-            response = await behavior(context.take_request(), context)
-            if not context.respond(response) and context.code() in (None, StatusCode.OK):
-                await context.write(response)
-            return
-        behavior = behavior or handler.stream_stream or handler.stream_unary or handler.unary_stream
+        behavior = handler.unary_unary or handler.stream_stream or handler.stream_unary or handler.unary_stream
         assert behavior is not None
         if _runs_in_loop(behavior):
             argument: Any = context.iterate_requests() if handler.request_streaming else await context.read()

@@ -157,7 +157,7 @@ def response_headers(
     return headers
 
 
-def trailers(code: StatusCode, details: str, metadata: list[Header]) -> Sequence[Header]:
+def trailers(code: StatusCode, details: str, metadata: Sequence[Header]) -> Sequence[Header]:
     """Builds the trailers of a response; the status is sent even when it is OK."""
     if code is StatusCode.OK and not details and not metadata:
         return PLAIN_TRAILERS

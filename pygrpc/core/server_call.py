@@ -168,7 +168,7 @@ class ServerCall(Call):
             return True
         return self.send_message(payload) and self.finish(_OK, [])
 
-    def finish(self, status: Status, metadata: list[Header], extra: tuple[Header, ...] = ()) -> bool:
+    def finish(self, status: Status, metadata: Sequence[Header], extra: tuple[Header, ...] = ()) -> bool:
         """Sends the status behind all messages; returns False if the call had ended before.
 
         Args:
@@ -179,7 +179,7 @@ class ServerCall(Call):
         return self.answer(status, metadata, b"200", extra)
 
     def answer(
-        self, status: Status, metadata: list[Header], http_status: bytes, extra: tuple[Header, ...] = ()
+        self, status: Status, metadata: Sequence[Header], http_status: bytes, extra: tuple[Header, ...] = ()
     ) -> bool:
         """Does the same with an HTTP status of choice, which only a Trailers-Only response has room for."""
         if self.state not in _ACTIVE:

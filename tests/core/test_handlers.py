@@ -47,3 +47,23 @@ def test_a_method_handler_may_be_a_class_of_the_users() -> None:
         request_streaming = False
 
     assert Own().request_streaming is False
+
+
+class Choosy(GenericRpcHandler):
+    """A generic handler that somebody else wrote."""
+
+    def service(self, handler_call_details: handlers.HandlerCallDetails) -> RpcMethodHandler | None:
+        return None
+
+
+def test_handlers_are_known_as_long_as_nobody_else_is_to_be_asked_first() -> None:
+    first, second, third = (handlers.unary_unary_rpc_method_handler(behaviour) for _ in range(3))
+    services = [
+        handlers.method_handlers_generic_handler("a.A", {"M": first, "N": first}),
+        handlers.method_handlers_generic_handler("a.A", {"M": second, "O": second}),
+        Choosy(),
+        handlers.method_handlers_generic_handler("a.B", {"M": third}),
+    ]
+    known = handlers.known_handlers({"/a.A/N": third}, services)
+    assert known == {"/a.A/N": third, "/a.A/M": first, "/a.A/O": second}
+    assert handlers.known_handlers({}, services[2:]) == {}
