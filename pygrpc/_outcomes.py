@@ -39,7 +39,10 @@ class Success(_Outcome):
         self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        # What the call has beyond the interface, such as debug_error_string.
+        # What the call has beyond the interface, such as debug_error_string. But whoever asks for __next__ wants to
+        # know whether this is a stream of responses, and it isn't.
+        if name.startswith("__"):
+            raise AttributeError(name)
         return getattr(self._call, name)
 
     def initial_metadata(self) -> Any:

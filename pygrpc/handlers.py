@@ -139,6 +139,22 @@ def method_handlers_generic_handler(service: str, method_handlers: Mapping[str, 
     return _DictionaryHandler(service, method_handlers)
 
 
+def require_handler(found: Any, method: str) -> RpcMethodHandler | None:
+    """Returns what a generic handler or an interceptor has found, which is the user's to say.
+
+    Args:
+        found: A handler, or None.
+        method: The method that was asked for.
+
+    Raises:
+        TypeError: It is neither; without this the call, or all calls of its connection, would hang.
+    """
+    if found is None or hasattr(found, "request_streaming"):
+        handler: RpcMethodHandler | None = found
+        return handler
+    raise TypeError(f"expected an RpcMethodHandler or None for {method}, not {found!r}")
+
+
 def known_handlers(
     registered: Mapping[str, RpcMethodHandler], generic: Sequence[GenericRpcHandler]
 ) -> dict[str, RpcMethodHandler]:

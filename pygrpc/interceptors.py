@@ -13,7 +13,7 @@ from pygrpc.call_credentials import CallCredentials
 from pygrpc.compression import Compression
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.errors import RpcError
-from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler
+from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler, require_handler
 from pygrpc.interfaces import (
     Channel,
     ServerInterceptor,
@@ -84,7 +84,8 @@ def find_handler(
     if not interceptors:
         return find(details)
     first, *rest = interceptors
-    return first.intercept_service(lambda passed: find_handler(rest, find, passed), details)
+    found = first.intercept_service(lambda passed: find_handler(rest, find, passed), details)
+    return require_handler(found, details.method)
 
 
 def _failure(error: Exception) -> Failure:

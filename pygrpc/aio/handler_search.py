@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.status import Status
-from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler
+from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler, require_handler
 from pygrpc.status import StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
@@ -102,7 +102,8 @@ class HandlerSearch:
         async def continuation(new_details: HandlerCallDetails) -> RpcMethodHandler | None:
             return await self._search(new_details, index + 1)
 
-        return await self._interceptors[index].intercept_service(continuation, details)  # type: ignore[arg-type]
+        found = await self._interceptors[index].intercept_service(continuation, details)  # type: ignore[arg-type]
+        return require_handler(found, details.method)
 
     async def _wait_for_request(self, handler: RpcMethodHandler) -> bool:
         """Waits until the handler can start: at once for a stream of requests, else behind the request.

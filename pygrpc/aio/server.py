@@ -24,7 +24,7 @@ from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.credentials import insecure_server_credentials
-from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, known_handlers
+from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, known_handlers, require_handler
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
@@ -261,7 +261,7 @@ class Server(base.Server):
             for generic in self._generic:
                 handler = generic.service(details)
                 if handler is not None:
-                    break
+                    return require_handler(handler, details.method)
         return handler
 
     def _run(self, context: ServicerContext) -> None:

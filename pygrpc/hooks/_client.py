@@ -69,6 +69,8 @@ class _ObservedCall(pygrpc.Call):
         self._ended = False
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         return getattr(self._call, name)
 
     def _end(self) -> None:

@@ -19,7 +19,7 @@ from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.credentials import ServerCredentials, insecure_server_credentials
-from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler
+from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, require_handler
 from pygrpc.interceptors import find_handler
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
@@ -77,7 +77,7 @@ class Handlers:
         for generic in self.generic:
             handler = generic.service(details)
             if handler is not None:
-                return handler
+                return require_handler(handler, details.method)
         return None
 
     def admit(self) -> bool:

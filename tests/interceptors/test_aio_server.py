@@ -262,3 +262,25 @@ async def test_a_search_that_nobody_asked_for() -> None:
 async def test_what_is_no_interceptor(lib: Any) -> None:
     with pytest.raises(ValueError, match=r"Interceptor must be ServerInterceptor, ?the following are invalid"):
         lib.aio.server(interceptors=[object()])
+
+
+class Junk(pygrpc.GenericRpcHandler):
+    def service(self, details: Any) -> Any:
+        return "junk"
+
+
+class JunkInterceptor(pygrpc.aio.ServerInterceptor):
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        return "junk"
+
+
+@pytest.mark.parametrize("arguments", [{"handlers": [Junk()]}, {"interceptors": [JunkInterceptor()]}], ids=str)
+async def test_what_is_no_handler(arguments: Any) -> None:
+    server = pygrpc.aio.server(**arguments)
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    async with asyncio.timeout(20), pygrpc.aio.insecure_channel(f"localhost:{port}") as channel:
+        call = channel.unary_unary("/a.B/C")(b"x")
+        assert await call.code() is pygrpc.StatusCode.UNKNOWN
+        assert "expected an RpcMethodHandler or None for /a.B/C, not 'junk'" in await call.details()
+    await server.stop(None)

@@ -350,3 +350,18 @@ def test_a_handler_is_found_by_way_of_interceptors() -> None:
     assert interceptors.find_handler([Named("a"), Named("b")], find, Details()) is handler
     assert interceptors.find_handler([Named("c"), Refusing(), Named("d")], find, Details()) is None
     assert order == ["a /s/m", "b /s/m", "c /s/m"]
+
+
+@LIBRARIES
+def test_one_response_does_not_look_like_a_stream(lib: Any, target: str) -> None:
+    found: list[tuple[bool, bool]] = []
+
+    def intercept(continuation: Any, details: Any, request: Any) -> Any:
+        response = continuation(details, request)
+        found.append((hasattr(response, "__next__"), hasattr(response, "__iter__")))
+        return response
+
+    with channel(lib, target, intercept) as made:
+        call(made, "unary_unary", b"x")
+        call(made, "unary_stream", b"x")
+    assert found == [(False, False), (True, True)]
