@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from benchmarks import h2load
 from benchmarks.figures import (
@@ -29,6 +30,7 @@ from benchmarks.figures import (
 from benchmarks.runner import Result
 from benchmarks.scenarios import BASELINES, CURVES, VARIANTS, Curve, Goal, Scenario
 from pygrpc._version import PYGRPC_VERSION
+from pygrpc.core.http2 import Http2Settings, create_engine
 
 LIBRARIES = ("grpcio", "grpclib", "h2", "hpack", "protobuf")
 NOT_MEASURED = "-"
@@ -54,7 +56,7 @@ def environment() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
-        "engine": os.environ.get("PYGRPC_HTTP2_ENGINE", "the default"),
+        "engine": type(create_engine(Mock(), Http2Settings(), client_side=True)).__name__,
         "versions": versions,
     }
 

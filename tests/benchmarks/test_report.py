@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from benchmarks.report import (
     curve_table,
     describe,
@@ -133,6 +135,14 @@ def test_everything_is_in_the_json() -> None:
     goal = next(goal for goal in found["goals"] if goal["scenario"] == "concurrent" and goal["ratio"] == 5)
     assert (goal["measured"], goal["met"]) == (5.5, True)
     assert {row["curve"] for row in found["curves"]} == {"size"}
+
+
+@pytest.mark.parametrize(("variable", "engine"), [("h2", "H2Engine"), ("frame", "FrameEngine")])
+def test_the_engine_is_the_one_that_connections_get(
+    variable: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYGRPC_HTTP2_ENGINE", variable)
+    assert environment()["engine"] == engine
 
 
 def test_the_header_names_what_the_figures_depend_on() -> None:
