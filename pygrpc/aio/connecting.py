@@ -26,8 +26,11 @@ class ConnectionOwner(Protocol):
     def on_opened(self, transport: "ClientTransport") -> None:
         """There is a connection, of which nobody knows yet whether it works."""
 
-    def on_draining(self, transport: "ClientTransport", unsent: list[ClientCall]) -> None:
-        """A connection takes no new calls; those listed never left."""
+    def on_draining(self, transport: "ClientTransport") -> None:
+        """A connection takes no new calls."""
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """No server has handled these calls: they are to be started anew."""
 
     def on_lost(self, transport: "ClientTransport") -> None:
         """A connection is closed."""
@@ -81,11 +84,17 @@ class ClientTransport(Transport[ClientConnection]):
         if not self.ready.done():
             self.ready.set_result(None)
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
-        """The connection takes no more calls."""
+    def on_draining(self) -> None:
+        """The connection takes no new calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_draining(self, unsent)
+            owner.on_draining(self)
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """No server has handled these calls."""
+        owner = self._owner()
+        if owner is not None:
+            owner.on_unsent(calls)
 
 
 async def reach(owner: ConnectionOwner, addresses: tuple[Address, ...], timeout: float) -> ClientTransport:

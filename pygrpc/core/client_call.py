@@ -2,8 +2,10 @@
 
 States, from the client's point of view:
 
+        started                  response headers
     IDLE ----------> AWAITING_HEADERS ----------> RECEIVING
-      |  started          |      response headers     |
+      |  <----------      |                           |
+      |    refused        |                           |
       |                   |                           |
       | status            | status                    | status
       v                   v                           v
@@ -18,7 +20,7 @@ at once; only an error of a message keeps those before it.
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits
@@ -45,6 +47,7 @@ class ClientState(enum.IntEnum):
 class _Event(enum.IntEnum):
     STARTED = enum.auto()
     RESPONSE_HEADERS = enum.auto()
+    REFUSED = enum.auto()
     STATUS = enum.auto()
     DRAINED = enum.auto()
 
@@ -53,6 +56,7 @@ _TRANSITIONS: dict[ClientState, dict[_Event, ClientState]] = {
     ClientState.IDLE: {_Event.STARTED: ClientState.AWAITING_HEADERS, _Event.STATUS: ClientState.DRAINING},
     ClientState.AWAITING_HEADERS: {
         _Event.RESPONSE_HEADERS: ClientState.RECEIVING,
+        _Event.REFUSED: ClientState.IDLE,
         _Event.STATUS: ClientState.DRAINING,
     },
     ClientState.RECEIVING: {_Event.STATUS: ClientState.DRAINING},
@@ -88,6 +92,10 @@ class RequestHeaders(Protocol):
         """Builds the block for the seconds that are left, or None for no deadline."""
 
 
+#: Bytes of requests that are kept at most in case the server refuses the stream, or the call is tried again.
+REPLAY_LIMIT = 262_144
+
+
 class ClientCall(Call):
     """One call as its client sees it."""
 
@@ -104,6 +112,9 @@ class ClientCall(Call):
     #: Undoes the wait for a connection or for a stream, while there is one.
     stop_waiting: Callable[[], object] | None = None
     _responses = 0
+    #: The requests so far, until it is certain that the server has got the call; None from then on.
+    _replay: Collection[tuple[bytes, bool]] | None = ()
+    _replay_size = 0
 
     def __init__(
         self,
@@ -149,6 +160,8 @@ class ClientCall(Call):
         """Queues a request message; returns False if the call has ended, or ends because of the message's size."""
         if self.state in _ENDING_STATES:
             return False
+        if self._replay is not None:
+            self._keep(payload, compress)
         return self._queue_message(payload, compress)
 
     def half_close(self) -> None:
@@ -175,6 +188,19 @@ class ClientCall(Call):
             self._drained()
         return message
 
+    def _keep(self, payload: bytes, compress: bool) -> None:
+        self._replay_size += len(payload)
+        if self._replay_size > REPLAY_LIMIT:
+            self._replay = None
+        elif type(self._replay) is list:
+            self._replay.append((payload, compress))
+        else:
+            self._replay = [(payload, compress)]
+
+    def keep_nothing(self) -> None:
+        """The call is not to be started again if the server refuses it; to be said before it starts."""
+        self._replay = None
+
     # What the connection reports.
 
     def started(self) -> None:
@@ -187,6 +213,7 @@ class ClientCall(Call):
         """Response headers, trailers, or both at once."""
         if self.state in _ENDING_STATES:
             return
+        self._replay = None
         if end_stream:
             self.remote_ended = True
             only = self.state is ClientState.AWAITING_HEADERS
@@ -243,6 +270,29 @@ class ClientCall(Call):
 
     def _deadline_passed(self) -> bool:
         return self.deadline is not None and self.connection is not None and self.connection.now >= self.deadline
+
+    def restart(self) -> bool:
+        """The server says that it has not handled the call (RFC 9113, section 8.7): gets ready for another stream.
+
+        Returns:
+            False if it can't be: this has happened before, the requests are not kept, or there was an answer.
+        """
+        if self._replay is None or self.state is not ClientState.AWAITING_HEADERS:
+            return False
+        assert self.connection is not None
+        replay, self._replay = self._replay, None
+        self._drop_output()
+        self.connection.forget(self)
+        self.connection = None
+        self.stream_id = 0
+        self.local_ended = False
+        self._move(_Event.REFUSED)
+        if self.on_end is not None:
+            on_end, self.on_end = self.on_end, None
+            on_end(Status(StatusCode.UNAVAILABLE, "the server refused the stream"))
+        for payload, compress in replay:
+            self._queue_message(payload, compress)
+        return True
 
     def connection_lost(self, status: Status) -> None:
         """The connection is gone."""

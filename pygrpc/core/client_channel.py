@@ -13,6 +13,7 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
+import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,11 @@ from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.balancing.pick_first import PickFirst
 from pygrpc.core.balancing.policy import Balancer, Endpoint, Fail, FixedPicker, Pick, Picker, QueuePicker
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
-from pygrpc.core.client_call import ClientCall
+from pygrpc.core.call_factory import CallFactory
+from pygrpc.core.client_call import REPLAY_LIMIT, ClientCall
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.retrying_call import RetryingCall
+from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
@@ -40,12 +44,16 @@ class ChannelSettings:
         min_connect_timeout: The time that an attempt to connect has at least.
         min_time_between_resolutions: The time between two looks at the same name, unless the first one failed.
         idle_timeout: The time without a call after which the channel lets its connections go; None for never.
+        enable_retries: Whether calls are started again at all.
+        retry_buffer: Bytes of requests that a call with a policy keeps for further attempts.
     """
 
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     min_connect_timeout: float = 20.0
     min_time_between_resolutions: float = 30.0
     idle_timeout: float | None = 1800.0
+    enable_retries: bool = True
+    retry_buffer: int = REPLAY_LIMIT
 
 
 class ChannelShell(Connector, Protocol):
@@ -64,13 +72,22 @@ class ChannelShell(Connector, Protocol):
 class ClientChannel:
     """The decisions of one channel."""
 
-    def __init__(self, shell: ChannelShell, settings: ChannelSettings, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        shell: ChannelShell,
+        settings: ChannelSettings,
+        random: Callable[[], float],
+        config: ServiceConfig | None = None,
+        default_policy: type[Balancer] = PickFirst,
+    ) -> None:
         """Makes a channel that is idle.
 
         Args:
             shell: Who does the I/O.
             settings: The figures.
             random: Returns numbers from 0 to 1, 1 excluded.
+            config: The service config that holds unless the resolver has one.
+            default_policy: The load balancing policy if no service config names one.
         """
         self.state = _IDLE
         #: The connection that all calls go to, or None: then each is to be picked for.
@@ -79,8 +96,10 @@ class ClientChannel:
         self.random = random
         self._shell = shell
         self._settings = settings
-        #: The policy by default, with its configuration.
-        self._policy: tuple[type[Balancer], Any] = (PickFirst, None)
+        self._own_config = config or ServiceConfig()
+        self._default_policy = default_policy
+        #: Makes the calls.
+        self.calls = CallFactory(self, self._own_config, settings.retry_buffer if settings.enable_retries else None)
         self._balancer: Balancer | None = None
         self._picker: Picker = QueuePicker(self._leave_idle)
         self._subchannels: dict[Subchannel, None] = {}
@@ -95,12 +114,19 @@ class ClientChannel:
         self._resolve_at: float | None = None
         self._may_resolve_at = 0.0
         self._idle_at: float | None = None
+        #: What calls want to have done, and when.
+        self._appointments: list[tuple[float, int, Callable[[], object]]] = []
+        self._appointment_count = 0
         self._wakeup: float | None = None
 
     # Calls.
 
     def start(self, call: ClientCall, now: float) -> None:
         """Gives a call to a connection, or lets it wait for one, or ends it because none can be had."""
+        if isinstance(call, RetryingCall):
+            self.now = now
+            call.begin()
+            return
         direct = self.direct
         if direct is not None:
             direct.now = now
@@ -137,6 +163,12 @@ class ClientChannel:
         """The calls that wait for a connection."""
         return list(self._waiting)
 
+    def call_at(self, when: float, action: Callable[[], object]) -> None:
+        """Has something done at a time; for calls that are tried again."""
+        self._appointment_count += 1
+        heapq.heappush(self._appointments, (when, self._appointment_count, action))
+        self._do(lambda: None, self.now)
+
     # What users want.
 
     def exit_idle(self, now: float) -> None:
@@ -160,18 +192,26 @@ class ClientChannel:
 
     # What the shell reports.
 
-    def resolved(self, endpoints: Sequence[Endpoint], now: float) -> None:
-        """The target has been looked up."""
-        self._do(functools.partial(self._resolved, endpoints), now)
+    def resolved(self, endpoints: Sequence[Endpoint], now: float, config: ServiceConfig | None = None) -> None:
+        """The target has been looked up.
 
-    def _resolved(self, endpoints: Sequence[Endpoint]) -> None:
+        Args:
+            endpoints: Its addresses.
+            now: Monotonic time in seconds.
+            config: The service config that came with them, or None for the channel's own.
+        """
+        self._do(functools.partial(self._resolved, endpoints, config), now)
+
+    def _resolved(self, endpoints: Sequence[Endpoint], config: ServiceConfig | None) -> None:
         self._resolving = False
         if self._balancer is None:
             return
+        self.calls.configure(config or self._own_config)
+        policy_config = self._use_policy()
         self._resolver_backoff.reset()
         self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
         if endpoints:
-            self._balancer.update(endpoints, self._policy[1])
+            self._balancer.update(endpoints, policy_config)
         else:
             self._balancer.resolution_failed("the target's name has no addresses")
 
@@ -198,19 +238,24 @@ class ClientChannel:
         """An attempt has failed."""
         self._do(functools.partial(subchannel.connect_failed, reason), now)
 
-    def connection_draining(self, connection: ClientConnection, unsent: Sequence[ClientCall], now: float) -> None:
-        """A connection takes no more calls; those that never left it are picked for again."""
+    def connection_draining(self, connection: ClientConnection, now: float) -> None:
+        """A connection takes no more calls."""
         if connection is self.direct:
             self.direct = None
-        self._do(functools.partial(self._connection_draining, connection, unsent), now)
+        self._do(functools.partial(self._connection_draining, connection), now)
 
-    def _connection_draining(self, connection: ClientConnection, unsent: Sequence[ClientCall]) -> None:
+    def _connection_draining(self, connection: ClientConnection) -> None:
         subchannel = self._connections.get(connection)
         if subchannel is not None:
             subchannel.connection_left(connection)
-        for call in unsent:
-            # Behind what the policy makes of it, so that they don't fail because of what has been left.
-            self._events.append(functools.partial(self._pick, call))
+
+    def unsent(self, calls: Sequence[ClientCall], now: float) -> None:
+        """Calls have to be picked for again, since no server has handled them."""
+        self._do(functools.partial(self._unsent, calls), now)
+
+    def _unsent(self, calls: Sequence[ClientCall]) -> None:
+        for call in calls:
+            self._pick(call)
 
     def connection_lost(self, connection: ClientConnection, now: float) -> None:
         """A connection is closed, after it had been reported as draining."""
@@ -225,6 +270,8 @@ class ClientChannel:
             self._check_idle()
         if self._resolve_at is not None and self.now >= self._resolve_at:
             self._resolve()
+        while self._appointments and self._appointments[0][0] <= self.now:
+            heapq.heappop(self._appointments)[2]()
         for subchannel in list(self._subchannels):
             subchannel.handle_timeout(self.now)
         if self._balancer is not None:
@@ -256,6 +303,8 @@ class ClientChannel:
 
     def _next_wakeup(self) -> float | None:
         times = [self._idle_at, self._resolve_at]
+        if self._appointments:
+            times.append(self._appointments[0][0])
         times += [subchannel.next_wakeup() for subchannel in self._subchannels]
         if self._balancer is not None:
             times.append(self._balancer.next_wakeup())
@@ -266,6 +315,17 @@ class ClientChannel:
             self.state = state
             self._shell.on_state(state)
 
+    # The policy.
+
+    def _use_policy(self) -> Any:
+        """Makes the policy of the service config, unless it is the one that there is; returns its configuration."""
+        policy, config = self.calls.config.policy or (self._default_policy, None)
+        if type(self._balancer) is not policy:
+            if self._balancer is not None:
+                self._balancer.close()
+            self._balancer = policy(self)
+        return config
+
     # Idleness.
 
     def _leave_idle(self) -> None:
@@ -274,8 +334,7 @@ class ClientChannel:
         if self._balancer is not None:
             self._balancer.exit_idle()
             return
-        policy, _ = self._policy
-        self._balancer = policy(self)
+        self._use_policy()
         self._picker = QueuePicker()
         self._move(_CONNECTING)
         if self._settings.idle_timeout is not None:

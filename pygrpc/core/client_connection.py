@@ -20,8 +20,11 @@ class ClientConnectionOwner(Protocol):
     def on_ready(self) -> None:
         """The server's SETTINGS arrived: the connection works."""
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
-        """The connection takes no new calls; those listed never left and may go elsewhere, others finish here."""
+    def on_draining(self) -> None:
+        """The connection takes no new calls; those that are on it finish here."""
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """These calls never left, or the server has not handled them: they are to be started anew."""
 
 
 class ClientConnection(Connection):
@@ -104,7 +107,9 @@ class ClientConnection(Connection):
         unsent, self._queue = list(self._queue), {}
         for call in unsent:
             call.stop_waiting = None
-        self._owner.on_draining(unsent)
+        self._owner.on_draining()
+        if unsent:
+            self._owner.on_unsent(unsent)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Takes bytes from the server."""
@@ -138,11 +143,24 @@ class ClientConnection(Connection):
         self.drain()
         status = Status(StatusCode.UNAVAILABLE, f"{reason} before it handled this call")
         for stream_id, call in list(self.calls.items()):
-            if stream_id > last_stream_id:
+            if stream_id > last_stream_id and not self._restarted(call):
                 call.connection_lost(status)
                 self.forget(call)
         if error_code != ErrorCode.NO_ERROR and last_stream_id != MAX_STREAM_ID and not self.calls:
             self.failure = Status(StatusCode.UNAVAILABLE, reason)
+
+    def stream_reset(self, stream_id: int, error_code: int, remote: bool) -> None:  # noqa: D102
+        call = self.calls.get(stream_id)
+        if call is None or not remote or error_code != ErrorCode.REFUSED_STREAM or not self._restarted(call):
+            super().stream_reset(stream_id, error_code, remote)
+
+    def _restarted(self, call: Call) -> bool:
+        """Starts a call anew that the server has not handled, if that can be."""
+        assert isinstance(call, ClientCall)
+        if not call.restart():
+            return False
+        self._owner.on_unsent([call])
+        return True
 
     def _end_calls(self, status: Status) -> None:
         self.drain()

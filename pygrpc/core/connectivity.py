@@ -129,11 +129,6 @@ class Connectivity:
         if self.state is not ChannelConnectivity.SHUTDOWN:
             self._move(ChannelConnectivity.IDLE)
 
-    def requeue(self, calls: list[ClientCall]) -> None:
-        """Takes calls back that never left a connection; they go to the next one as if nothing had happened."""
-        for call in calls:
-            self._wait(call, True)
-
     def shut_down(self) -> None:
         """The channel is closed; the calls that wait are the shell's to cancel."""
         self._wanted = False

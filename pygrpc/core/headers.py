@@ -51,7 +51,6 @@ _NOT_METADATA = frozenset(
         b"grpc-timeout",
         b"grpc-status",
         b"grpc-message",
-        b"grpc-previous-rpc-attempts",
     ]
 )
 #: The headers of a request that are the same for most calls of a method.

@@ -238,14 +238,16 @@ class Channel(interfaces.Channel):
                 self._connectivity.admit(call, wait_for_ready)
         self.driver.ensure_watcher()
 
-    def on_draining(self, transport: ClientTransport, unsent: list[ClientCall]) -> None:
-        """A connection takes no new calls; those listed go to the next one."""
+    def on_draining(self, transport: ClientTransport) -> None:
+        """A connection takes no new calls."""
         if transport is self._current:
             self._current = None
             self._connectivity.connection_left()
-        if unsent:
-            self._connectivity.requeue(unsent)
-            self._connect_if_due(time.monotonic())
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """No server has handled these calls; they go to the next connection as if nothing had happened."""
+        for call in calls:
+            self._dispatch(call, True, time.monotonic())
 
     def on_lost(self, transport: ClientTransport) -> None:
         """A connection is closed."""

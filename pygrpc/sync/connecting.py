@@ -103,8 +103,11 @@ class ConnectionOwner(Protocol):
     def on_attempt_failed(self, reason: str) -> None:
         """An attempt has not."""
 
-    def on_draining(self, transport: "ClientTransport", unsent: list[ClientCall]) -> None:
-        """A connection takes no new calls; those listed never left."""
+    def on_draining(self, transport: "ClientTransport") -> None:
+        """A connection takes no new calls."""
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """No server has handled these calls: they are to be started anew."""
 
     def on_lost(self, transport: "ClientTransport") -> None:
         """A connection is closed."""
@@ -223,11 +226,17 @@ class ClientTransport(Transport[ClientConnection]):
         if attempt is not None:
             attempt.succeeded(self)
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
+    def on_draining(self) -> None:
         """The connection takes no new calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_draining(self, unsent)
+            owner.on_draining(self)
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        """No server has handled these calls."""
+        owner = self._owner()
+        if owner is not None:
+            owner.on_unsent(calls)
 
 
 class Attempt:

@@ -90,7 +90,8 @@ async def test_goaway_lets_lower_streams_finish(side: Side) -> None:
         nonlocal connections
         connections += 1
         if connections == 2:
-            server.respond(await server.request(), b"elsewhere")
+            for _ in range(1 if side.name.startswith("grpcio") else 2):
+                server.respond(await server.request(), b"elsewhere")
             return
         first = await server.request()
         await server.request()
@@ -100,7 +101,11 @@ async def test_goaway_lets_lower_streams_finish(side: Side) -> None:
 
     async with channel_to(side, script) as link:
         first, second = link.uu(b"1"), link.us(b"2")
-        assert (await link.failure(second)).code() is side.code.UNAVAILABLE
+        if side.name.startswith("grpcio"):
+            assert (await link.failure(second)).code() is side.code.UNAVAILABLE
+        else:
+            # Ours begins a call anew that the server has not handled (gRFC A6).
+            assert [response async for response in second] == [b"elsewhere"]
         assert await first == b"finished"
         assert await link.uu(b"3") == b"elsewhere"
     assert connections == 2

@@ -15,7 +15,7 @@ from tests.behaviour.frames import (
     reset,
 )
 from tests.behaviour.peers import Side, collect
-from tests.behaviour.raw import CANCEL, RESPONSE, RawServer, channel_to, error_of
+from tests.behaviour.raw import CANCEL, REFUSED_STREAM, RESPONSE, RawServer, channel_to, error_of
 
 OK: Headers = [("grpc-status", "0")]
 
@@ -176,8 +176,12 @@ RESETS = {
 @pytest.mark.parametrize("arity", ["uu", "us"])
 @pytest.mark.parametrize(("reset_code", "code"), RESETS.items())
 async def test_reset(side: Side, arity: str, reset_code: int, code: str) -> None:
+    # Ours begins a call that was refused once more (gRFC A6); grpcio 1.85 does not.
+    times = 2 if reset_code == REFUSED_STREAM and not side.name.startswith("grpcio") else 1
+
     async def script(server: RawServer) -> None:
-        server.write(reset(await server.request(), reset_code))
+        for _ in range(times):
+            server.write(reset(await server.request(), reset_code))
 
     assert (await error_of(side, script, arity)).code() is side.code[code]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from pygrpc import ChannelConnectivity
 from pygrpc.core.backoff import BackoffPolicy
-from pygrpc.core.balancing import Endpoint
+from pygrpc.core.balancing import Balancer, Endpoint, PickFirst
 from pygrpc.core.balancing.subchannel import Subchannel
 from pygrpc.core.client_call import ClientCall
 from pygrpc.core.client_channel import ChannelSettings, ClientChannel
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.service_config import parse_service_config
 from pygrpc.core.targets import Address
 from tests.core.pair import ClientEnd, RawPeer
 
@@ -32,7 +35,13 @@ def endpoint(name: str) -> Endpoint:
 class FakeShell:
     """The shell of one channel; ``now`` is the time of all that the test does."""
 
-    def __init__(self, settings: ChannelSettings = SETTINGS, random: float = 0.5) -> None:
+    def __init__(
+        self,
+        settings: ChannelSettings = SETTINGS,
+        random: float = 0.5,
+        policy: type[Balancer] = PickFirst,
+        config: dict[str, Any] | None = None,
+    ) -> None:
         self.now = 100.0
         self.states: list[ChannelConnectivity] = []
         self.look_ups = 0
@@ -42,7 +51,8 @@ class FakeShell:
         self.connections: dict[ClientConnection, Subchannel] = {}
         self.left: list[ClientConnection] = []
         self.wakeup: float | None = None
-        self.channel = ClientChannel(self, settings, lambda: random)
+        parsed = None if config is None else parse_service_config(json.dumps(config))
+        self.channel = ClientChannel(self, settings, lambda: random, parsed, policy)
 
     # ChannelShell.
 
@@ -105,9 +115,6 @@ class FakeShell:
         if connection.closing and self.connections.pop(connection, None) is not None:
             self.channel.connection_lost(connection, self.now)
 
-    def draining(self, connection: ClientConnection, unsent: list[ClientCall]) -> None:
-        self.channel.connection_draining(connection, unsent, self.now)
-
     def wait(self, seconds: float) -> None:
         """Lets time pass; what is due is done in time."""
         until = self.now + seconds
@@ -141,8 +148,11 @@ class _Owner:
 
     def on_ready(self) -> None: ...
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
-        self._shell.draining(self.connection, unsent)
+    def on_draining(self) -> None:
+        self._shell.channel.connection_draining(self.connection, self._shell.now)
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        self._shell.channel.unsent(calls, self._shell.now)
 
 
 def streams(peers: Iterable[RawPeer]) -> list[int]:

@@ -174,9 +174,11 @@ class ClientOwner:
     def on_ready(self) -> None:
         self.ready += 1
 
-    def on_draining(self, unsent: list[ClientCall]) -> None:
+    def on_draining(self) -> None:
         self.drained += 1
-        self.unsent += unsent
+
+    def on_unsent(self, calls: list[ClientCall]) -> None:
+        self.unsent += calls
 
 
 class ServerOwner:

@@ -15,9 +15,7 @@ from tests.core.channels import CONNECTING, FAILED, IDLE, READY, FakeShell, stre
 
 
 def round_robin() -> FakeShell:
-    shell = FakeShell()
-    shell.channel._policy = (RoundRobin, None)
-    return shell
+    return FakeShell(policy=RoundRobin)
 
 
 # The registry.
@@ -99,8 +97,7 @@ def test_the_families_take_turns() -> None:
 
 
 def test_shuffled_addresses_are_tried_in_another_order() -> None:
-    shell = FakeShell(random=0.0)
-    shell.channel._policy = (PickFirst, True)
+    shell = FakeShell(random=0.0, config={"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": True}}]})
     connect(shell, "a", "b", "c")
     shell.wait(10 * HEAD_START)
     assert shell.attempted == ["b", "c", "a"]

@@ -269,6 +269,7 @@ def test_trailers_that_are_no_status_are_internal() -> None:
 @pytest.mark.parametrize("headers", [True, False])
 def test_a_reset_ends_the_call(reset: int, code: StatusCode, headers: bool) -> None:
     bench = Bench()
+    bench.end.call.keep_nothing()
     if headers:
         bench.headers(RESPONSE)
     bench.peer.send(bench.peer.reset(1, reset))

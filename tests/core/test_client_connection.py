@@ -2,7 +2,7 @@
 
 import pytest
 
-from pygrpc.core.client_call import ClientState
+from pygrpc.core.client_call import REPLAY_LIMIT, ClientState
 from pygrpc.core.framing import frame_message
 from pygrpc.core.http2 import ErrorCode, Http2Settings
 from pygrpc.core.http2.engine import StreamsExhausted
@@ -15,9 +15,12 @@ OK_ANSWER = [*RESPONSE, (b"grpc-status", b"0")]
 MAX_CONCURRENT_STREAMS = 3
 
 
-def start(core: "Pair | object", count: int) -> list[ClientEnd]:
+def start(core: "Pair | object", count: int, again: bool = True) -> list[ClientEnd]:
+    """Starts calls, which may be started again or not."""
     ends = [ClientEnd() for _ in range(count)]
     for end in ends:
+        if not again:
+            end.call.keep_nothing()
         core.start(end.call)  # type: ignore[attr-defined]
         end.send(b"x")
     return ends
@@ -130,14 +133,46 @@ def test_new_calls_do_not_overtake() -> None:
     assert taken[0].call.stream_id == 0
 
 
-def test_a_refused_stream_is_unavailable() -> None:
+def test_a_refused_stream_is_handed_back_once() -> None:
     pair = Pair(server=Http2Settings(max_concurrent_streams=1), connect=False)
     # Before the server's SETTINGS are here nobody knows its limit.
     first, second = pair.start(b"1"), pair.start(b"2")
     pair.exchange()
-    assert first.code is None
-    assert second.code is StatusCode.UNAVAILABLE
+    assert (first.code, second.code) == (None, None)
+    assert pair.client_owner.unsent == [second.call]
     assert len(pair.server_owner.calls) == 1
+    peer, _, core = raw_server()
+    core.start(second.call)
+    peer.receive()
+    assert peer.messages(1) == [b"2"]
+    peer.send(peer.reset(1, ErrorCode.REFUSED_STREAM))
+    assert second.code is StatusCode.UNAVAILABLE
+
+
+def test_a_refused_stream_is_unavailable_if_it_may_not_be_started_again() -> None:
+    peer, owner, core = raw_server()
+    (end,) = start(core, 1, again=False)
+    peer.send(peer.reset(1, ErrorCode.REFUSED_STREAM))
+    assert end.code is StatusCode.UNAVAILABLE
+    assert owner.unsent == []
+
+
+def test_a_call_with_too_much_to_keep_is_not_started_again() -> None:
+    peer, owner, core = raw_server()
+    end = ClientEnd()
+    core.start(end.call)
+    end.send(bytes(REPLAY_LIMIT // 2), bytes(REPLAY_LIMIT // 2), b"x")
+    peer.send(peer.reset(1, ErrorCode.REFUSED_STREAM))
+    assert end.code is StatusCode.UNAVAILABLE
+    assert owner.unsent == []
+
+
+def test_a_call_that_has_been_answered_is_not_started_again() -> None:
+    peer, owner, core = raw_server()
+    (end,) = start(core, 1)
+    peer.send(peer.headers(1, RESPONSE), peer.reset(1, ErrorCode.REFUSED_STREAM))
+    assert end.code is StatusCode.UNAVAILABLE
+    assert owner.unsent == []
 
 
 # GOAWAY.
@@ -176,9 +211,19 @@ def test_a_call_that_was_handed_back_goes_to_another_connection() -> None:
     assert core.closing
 
 
-def test_streams_above_the_last_one_are_unavailable() -> None:
+def test_streams_above_the_last_one_are_handed_back() -> None:
     peer, owner, core = raw_server()
     ends = start(core, 3)
+    peer.send(peer.goaway(1))
+    assert owner.unsent == [ends[1].call, ends[2].call]
+    assert [end.code for end in ends] == [None] * 3
+    assert core.all_calls() == [ends[0].call]
+    assert ends[1].events == ["started"]
+
+
+def test_streams_above_the_last_one_are_unavailable_if_they_may_not_be_started_again() -> None:
+    peer, owner, core = raw_server()
+    ends = start(core, 3, again=False)
     peer.send(peer.goaway(1, ErrorCode.NO_ERROR, b"max_age"))
     assert [end.code for end in ends] == [None, StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE]
     assert "max_age" in ends[1].details
@@ -192,7 +237,7 @@ def test_streams_above_the_last_one_are_unavailable() -> None:
 def test_a_graceful_goodbye_has_two_steps() -> None:
     # RFC 9113, section 6.8.
     peer, owner, core = raw_server()
-    ends = start(core, 2)
+    ends = start(core, 2, again=False)
     peer.send(peer.goaway(2**31 - 1), peer.ping(b"draining"))
     assert [end.code for end in ends] == [None, None]
     assert any(frame.type == 6 and "ACK" in frame.flags for frame in peer.receive())
@@ -204,7 +249,7 @@ def test_a_graceful_goodbye_has_two_steps() -> None:
 @pytest.mark.parametrize("last", [0, 1, 2**31 - 1])
 def test_goaway_with_an_error_says_why(last: int) -> None:
     peer, _, core = raw_server()
-    (end,) = start(core, 1)
+    (end,) = start(core, 1, again=False)
     peer.send(peer.goaway(last, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
     if last == 0:
         assert end.code is StatusCode.UNAVAILABLE
@@ -228,7 +273,7 @@ def test_goaway_when_idle_closes() -> None:
 
 def test_debug_data_may_be_anything() -> None:
     peer, _, core = raw_server()
-    (end,) = start(core, 1)
+    (end,) = start(core, 1, again=False)
     peer.send(peer.goaway(0, 0x77, b"\xff" * 1000))
     assert end.code is StatusCode.UNAVAILABLE
     assert "0x77" in end.details

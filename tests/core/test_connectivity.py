@@ -123,11 +123,10 @@ def test_a_connection_that_leaves_makes_the_channel_idle() -> None:
     connectivity.connection_left()
     assert connectivity.attempt_at() is None
     unsent = call()
-    connectivity.requeue([unsent])
+    connectivity.admit(unsent, True)
     assert connectivity.waiting == [unsent]
     assert connectivity.attempt_at() == 0.0
     connectivity.attempt_begins(1.0)
-    # It has waited already, so it goes on to do so.
     connectivity.attempt_failed("refused")
     assert not unsent.ended
     assert seen == [CONNECTING, READY, IDLE, CONNECTING, FAILED]

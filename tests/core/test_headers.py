@@ -105,7 +105,7 @@ def test_the_order_of_fields_means_nothing() -> None:
         ((b"grpc-accept-encoding", b"gzip,identity , br"), "accept_encoding", {b"gzip", b"identity", b"br"}),
         ((b"grpc-accept-encoding", b""), "accept_encoding", frozenset()),
         ((b"host", b"other"), "authority", "authority"),
-        ((b"grpc-previous-rpc-attempts", b"1"), "metadata", ()),
+        ((b"grpc-previous-rpc-attempts", b"1"), "metadata", (("grpc-previous-rpc-attempts", "1"),)),
         ((b"date", b"today"), "metadata", ()),
         ((b"user-agent", b"me"), "metadata", (("user-agent", "me"),)),
         ((b"k", b" space around "), "metadata", (("k", " space around "),)),

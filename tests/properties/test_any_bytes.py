@@ -223,9 +223,9 @@ def converse(data: bytes, sizes: list[int], calls: int, eager: bool) -> ClientCo
     for end in ends:
         end.read()
         if end.call in owner.unsent:
-            # It never left: whoever owns the connection takes it to another one.
+            # The server has not handled it: whoever owns the connection takes it to another one.
             assert end.call.state is ClientState.IDLE
-            assert end.events == []
+            assert set(end.events) <= {"started", "writable"}
         else:
             assert end.call.state is ClientState.DONE
             assert end.events.count("done") == 1

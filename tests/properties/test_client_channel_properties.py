@@ -22,10 +22,9 @@ class Channel(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from(["pick_first", "round_robin"]))
     def make(self, policy: str) -> None:
-        self.shell = FakeShell()
         found = find(policy)
         assert found is not None
-        self.shell.channel._policy = (found, None)
+        self.shell = FakeShell(policy=found)
         self.peers: list[RawPeer] = []
         self.calls: list[ClientEnd] = []
         self.resolved = False
