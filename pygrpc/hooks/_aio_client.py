@@ -32,9 +32,9 @@ class _Interceptor(
         metadata = pairs(details.metadata)
         info = CallInfo(True, method, request_streaming, response_streaming, metadata, details.timeout)
         hooks = self._begin(info)
+        details = details._replace(metadata=pygrpc.aio.Metadata(*info.metadata), timeout=info.timeout)
         if hooks is None:
             return await continuation(details, request)
-        details = details._replace(metadata=pygrpc.aio.Metadata(*info.metadata), timeout=info.timeout)
         request = _each_request(request, hooks) if request_streaming else hooks.on_request(request)
         return _OBSERVED[arity](await continuation(details, request), hooks)
 

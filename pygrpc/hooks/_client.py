@@ -38,9 +38,9 @@ class _Interceptor(
         metadata = pairs(details.metadata)
         info = CallInfo(True, details.method, request_streaming, response_streaming, metadata, details.timeout)
         hooks = self._begin(info)
+        details = details._replace(metadata=info.metadata, timeout=info.timeout)
         if hooks is None:
             return continuation(details, request)
-        details = details._replace(metadata=info.metadata, timeout=info.timeout)
         request = map(hooks.on_request, request) if request_streaming else hooks.on_request(request)
         call = continuation(details, request)
         return (_StreamingCall if response_streaming else _UnaryCall)(call, hooks)

@@ -141,6 +141,36 @@ def ignore(call: hooks.CallInfo) -> None:
     return None
 
 
+async def test_who_is_not_to_be_told_may_still_change_the_call() -> None:
+    seen: list[tuple[str, float | None]] = []
+
+    def change(call: hooks.CallInfo) -> None:
+        if call.is_client:
+            call.metadata.append(("key", "value"))
+            call.timeout = 15.0
+        else:
+            seen.append((str(dict(call.metadata).get("key")), call.timeout))
+
+    async def echo(request: bytes, context: Any) -> bytes:
+        return request
+
+    methods = {"Echo": pygrpc.unary_unary_rpc_method_handler(echo)}
+    handlers = [pygrpc.method_handlers_generic_handler("a.B", methods)]
+    server = pygrpc.aio.server(handlers=handlers, interceptors=[hooks.aio_server_interceptor(change)])
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    target = f"localhost:{port}"
+    interceptor = hooks.aio_client_interceptor(change)
+    async with pygrpc.aio.insecure_channel(target, interceptors=[interceptor]) as channel:
+        assert await channel.unary_unary("/a.B/Echo")(b"x") == b"x"
+    with pygrpc.insecure_channel(target) as plain:
+        intercepted = pygrpc.intercept_channel(plain, hooks.client_interceptor(change))
+        assert await asyncio.to_thread(intercepted.unary_unary("/a.B/Echo"), b"x") == b"x"
+    await server.stop(None)
+    assert [value for value, _ in seen] == ["value"] * 2
+    assert all(timeout is not None and 0 < timeout <= 15 for _, timeout in seen)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nobody_to_tell(kind: str) -> None:
     log = Log()
