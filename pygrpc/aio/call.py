@@ -411,7 +411,11 @@ class _ResponseIterator(AsyncIterator[Any]):
 
     async def __anext__(self) -> Any:
         call = self._call
-        response = await call._read()
+        core = call._core
+        if core.has_message and (raw := core.read_message()) is not None:
+            response = call._deserialize(raw)
+        else:
+            response = await call._read()
         if response is EOF:
             call._raise_for_status()
             raise StopAsyncIteration

@@ -222,7 +222,7 @@ class Channel(base.Channel):
     def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
         """Returns what makes the header block of a call once its timeout is known."""
 
-        def build(timeout: float | None) -> list[Header]:
+        def build(timeout: float | None) -> Sequence[Header]:
             scheme, accepted = self.security.scheme, self.limits.accept_encoding
             return request_headers(
                 method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted

@@ -162,6 +162,11 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         raise asyncio.CancelledError(_FINISHED)
 
     async def write(self, message: Any) -> None:  # noqa: D102
+        if self.write_now(message):
+            await self.drained()
+
+    def write_now(self, message: Any) -> bool:
+        """Queues a response; returns whether ``drained`` is to be awaited before the next one."""
         core = self._core
         if core.ended:
             self._raise_ended()
@@ -169,7 +174,11 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         compress, self._compress_next = self._compress_next, True
         if not core.send_message(payload, compress):
             self._raise_ended()
-        while core.backlogged and not core.ended:
+        return core.backlogged
+
+    async def drained(self) -> None:
+        """Waits until enough of what was queued is sent, or the call has ended."""
+        while self._core.backlogged and not self._core.ended:
             await self._wait()
 
     def respond(self, message: Any) -> bool:
@@ -393,7 +402,8 @@ class HandlerRunner:
             result = behavior(argument, context)
             if isinstance(result, AsyncIterable):
                 async for response in result:
-                    await context.write(response)
+                    if context.write_now(response):
+                        await context.drained()
             else:
                 await self._answer(context, handler, await result)
         else:

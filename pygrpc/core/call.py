@@ -142,12 +142,12 @@ class Call:
         self._waiting -= len(payload) + PREFIX_SIZE
         connection = self.connection
         if connection is not None:
-            read = self.unread - self._held
-            if read > 0:
-                # A call that the connection has forgotten counts for nothing there any more.
-                self.unread -= read
-                connection.bytes_read(read)
-            if not self.remote_ended:
+            unread = self.unread
+            # A call that the connection has forgotten counts for nothing there any more.
+            if unread > (held := self._held):
+                self.unread = held
+                connection.bytes_read(unread - held)
+            if self._uncredited >= connection.credit_threshold and not self.remote_ended:
                 self._credit()
         return self._decompressed(payload) if compressed else payload
 
@@ -283,8 +283,10 @@ class Call:
         else:
             out.append(message_prefix(size, compressed))
             out.append(payload)
+        in_line = self.pending_bytes > 0
         self.pending_bytes += size + PREFIX_SIZE
-        self._want_to_send()
+        if not in_line:
+            self._want_to_send()
         return True
 
     def _want_to_send(self) -> None:

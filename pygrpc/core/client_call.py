@@ -88,7 +88,7 @@ class ClientCallListener(Protocol):
 class RequestHeaders(Protocol):
     """Makes the header block of a request; the timeout is only known when the call goes out."""
 
-    def __call__(self, timeout: float | None) -> list[Header]:
+    def __call__(self, timeout: float | None) -> Sequence[Header]:
         """Builds the block for the seconds that are left, or None for no deadline."""
 
 

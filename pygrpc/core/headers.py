@@ -123,9 +123,26 @@ def request_headers(
     encoding: bytes | None,
     metadata: list[Header],
     accept_encoding: bytes = ACCEPT_ENCODING,
-) -> list[Header]:
-    """Builds the header block of a request, the Call-Definition before the custom metadata."""
-    headers = [
+) -> Sequence[Header]:
+    """Builds the header block of a request, the Call-Definition before the custom metadata.
+
+    What may be sent again as it is comes as a tuple, which an engine need not encode again.
+    """
+    definition = _call_definition(path, authority, scheme, user_agent, encoding, accept_encoding)
+    if timeout is not None:
+        # There is hardly ever the same timeout again.
+        headers = list(definition)
+        headers.insert(4, (b"grpc-timeout", encode_timeout(timeout).encode()))
+        headers += metadata
+        return headers
+    return (*definition, *metadata) if metadata else definition
+
+
+@functools.lru_cache(maxsize=256)
+def _call_definition(
+    path: str, authority: str, scheme: bytes, user_agent: bytes, encoding: bytes | None, accept_encoding: bytes
+) -> tuple[Header, ...]:
+    definition = (
         (b":method", b"POST"),
         (b":scheme", scheme),
         (b":path", path.encode()),
@@ -134,26 +151,18 @@ def request_headers(
         (b"content-type", CONTENT_TYPE),
         (b"user-agent", user_agent),
         (b"grpc-accept-encoding", accept_encoding),
-    ]
-    if timeout is not None:
-        headers.insert(4, (b"grpc-timeout", encode_timeout(timeout).encode()))
-    if encoding is not None:
-        headers.append((b"grpc-encoding", encoding))
-    headers += metadata
-    return headers
+    )
+    return definition if encoding is None else (*definition, (b"grpc-encoding", encoding))
 
 
 def response_headers(
-    encoding: bytes | None, metadata: list[Header], accept_encoding: bytes = ACCEPT_ENCODING
-) -> Sequence[Header]:
+    encoding: bytes | None, metadata: Sequence[Header], accept_encoding: bytes = ACCEPT_ENCODING
+) -> tuple[Header, ...]:
     """Builds the first header block of a response that is not Trailers-Only."""
     if encoding is None and not metadata and accept_encoding is ACCEPT_ENCODING:
-        return PLAIN_RESPONSE
-    headers = [*PLAIN_RESPONSE[:-1], (b"grpc-accept-encoding", accept_encoding)]
-    if encoding is not None:
-        headers.append((b"grpc-encoding", encoding))
-    headers += metadata
-    return headers
+        return _PLAIN_RESPONSE
+    announced = () if encoding is None else ((b"grpc-encoding", encoding),)
+    return (*_PLAIN_RESPONSE[:-1], (b"grpc-accept-encoding", accept_encoding), *announced, *metadata)
 
 
 def trailers(code: StatusCode, details: str, metadata: Sequence[Header]) -> Sequence[Header]:
@@ -168,7 +177,7 @@ def trailers(code: StatusCode, details: str, metadata: Sequence[Header]) -> Sequ
 
 
 #: The blocks of nearly every response. Tuples, which an engine need not encode again.
-PLAIN_RESPONSE = ((b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING))
+_PLAIN_RESPONSE = ((b":status", b"200"), (b"content-type", CONTENT_TYPE), (b"grpc-accept-encoding", ACCEPT_ENCODING))
 PLAIN_TRAILERS = ((b"grpc-status", b"0"),)
 
 

@@ -20,7 +20,6 @@ from pygrpc.core.call import Call, IllegalTransition, MessageLimits
 from pygrpc.core.compression import ACCEPT_ENCODING, encoding_name
 from pygrpc.core.framing import frame_message
 from pygrpc.core.headers import (
-    PLAIN_RESPONSE,
     PLAIN_TRAILERS,
     RequestHead,
     parse_trailers,
@@ -157,7 +156,12 @@ class ServerCall(Call):
             and connection is not None
             and connection.may_send_now()
             and self._within_limit(payload)
-            and connection.engine.send_response(self.stream_id, PLAIN_RESPONSE, frame_message(payload), PLAIN_TRAILERS)
+            and connection.engine.send_response(
+                self.stream_id,
+                response_headers(None, (), self._limits.accept_encoding),
+                frame_message(payload),
+                PLAIN_TRAILERS,
+            )
         ):
             self.status = _OK
             self.state = ServerState.STATUS_SENT

@@ -3,7 +3,7 @@
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -155,7 +155,7 @@ class Channel(interfaces.Channel):
     def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
         """Returns what makes the header block of a call once its timeout is known."""
 
-        def build(timeout: float | None) -> list[Header]:
+        def build(timeout: float | None) -> Sequence[Header]:
             scheme, accepted = self.security.scheme, self.limits.accept_encoding
             return request_headers(
                 method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted

@@ -20,6 +20,7 @@ def test_output_is_announced() -> None:
     pair.client.on_output = lambda: announced.append(1)
     client = pair.start(b"x", end=False)
     assert announced
+    pair.client.data_to_send()
     announced.clear()
     client.send(b"y", end=False)
     assert announced

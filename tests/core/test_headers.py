@@ -53,7 +53,7 @@ MALFORMED_FIELDS: dict[str, Header] = {
 
 def test_a_request_is_built_in_the_order_of_the_protocol() -> None:
     headers = request_headers("/a.B/C", "host:1", b"http", b"agent/1", 1.5, b"gzip", [(b"k", b"1"), (b"k", b"2")])
-    assert headers == [
+    assert list(headers) == [
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":path", b"/a.B/C"),
@@ -72,6 +72,16 @@ def test_a_request_is_built_in_the_order_of_the_protocol() -> None:
 def test_a_request_without_deadline_and_compression_says_nothing_of_them() -> None:
     names = {name for name, _ in request_headers("/a.B/C", "host:1", b"https", b"agent/1", None, None, [])}
     assert not names & {b"grpc-timeout", b"grpc-encoding"}
+
+
+@pytest.mark.parametrize("metadata", [[], [(b"k", b"v")]], ids=["plain", "with metadata"])
+def test_requests_that_may_come_again_are_tuples(metadata: list[Header]) -> None:
+    first, second = (
+        request_headers("/a.B/C", "host:1", b"http", b"agent/1", None, None, metadata, b"identity") for _ in range(2)
+    )
+    assert type(first) is tuple
+    assert first == second
+    assert first[-1 - len(metadata)] == (b"grpc-accept-encoding", b"identity")
 
 
 def test_what_was_built_is_read() -> None:

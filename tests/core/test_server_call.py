@@ -384,6 +384,14 @@ def test_respond_compresses() -> None:
     assert [flag for flag, _ in messages_with_flags(bench)] == [True]
 
 
+def test_respond_announces_the_encodings_that_are_accepted() -> None:
+    bench = Bench(end=True, limits=MessageLimits(-1, -1, encodings=frozenset([b"gzip"])))
+    assert bench.call.respond(b"x")
+    head, messages, _ = bench.answer()
+    assert dict(head)[b"grpc-accept-encoding"] == b"identity, gzip"
+    assert messages == [b"x"]
+
+
 def test_respond_keeps_to_the_limit() -> None:
     bench = Bench(end=True, limits=MessageLimits(-1, 3))
     assert not bench.call.respond(b"four")
