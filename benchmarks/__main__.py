@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -106,7 +105,7 @@ def main() -> int:
     took = f"The run took {monotonic() - started:,.0f} s."
     print(f"{report.text(results)}\n{took}")
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-    document = json.dumps({"environment": environment, "settings": settings, **report.document(results)}, indent=1)
+    document = report.to_json({"environment": environment, "settings": settings, **report.document(results)})
     if arguments.json:
         arguments.json.write_text(f"{document}\n")
     if arguments.publish:

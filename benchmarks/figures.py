@@ -67,6 +67,21 @@ def compare(results: Results, scenario: str, who: str, against: str, key: str) -
     return ratio(ours, theirs) if ours and theirs else None
 
 
+def compare_cpu(results: Results, scenario: str, who: str, against: str) -> float | None:
+    """Return how many times the CPU time of the first one the second one takes, client and server together.
+
+    Other programs on the machine change it less than they change the rate.
+    """
+    pair = [find(results, scenario, name) for name in (against, who)]
+    sides = [side for side in ("server_cpu", "client_cpu") if all(values(result, side) for result in pair)]
+    if not sides:
+        return None
+    theirs, ours = (
+        [sum(parts) for parts in zip(*(values(result, side) for side in sides), strict=True)] for result in pair
+    )
+    return ratio(theirs, ours)
+
+
 def medians(result: Result) -> Sample:
     """Return the median of each figure that was measured in every round."""
     keys = result.samples[0] if result.samples else {}

@@ -86,6 +86,7 @@ def _goals(results: Results) -> "Figure | None":
     axes.scatter(marks, places, marker="|", s=120, color="black", zorder=3, label="goal")
     axes.set(xscale="log", xlabel="ratio in one run", yticks=places, yticklabels=labels)
     axes.invert_yaxis()
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(loc="lower right")
     return figure
 
@@ -125,9 +126,10 @@ def _curve(curve: Curve, rows: Sequence[Mapping[str, Any]]) -> "Figure | None":
             _line(axes, name, [row["point"] for row in mine], costs)
         first = min(point for point in curve.points if point)
         axes.set_xscale("symlog", linthresh=first) if 0 in curve.points else axes.set_xscale("log")
-        axes.set_yscale("symlog", linthresh=0.01)
-        axes.set(xlabel=curve.axis, ylabel=label)
-        axes.set_ylim(bottom=0)
+        # What is too little to be seen is not drawn; a flat line should look flat, hence two decades at least.
+        axes.set_yscale("log", nonpositive="mask")
+        low, high = axes.get_ylim()
+        axes.set(xlabel=curve.axis, ylabel=label, ylim=(min(low, high / 100), high * 1.2))
     panels[0].legend()
     figure.suptitle(f"{curve.title}: flat is good")
     return figure

@@ -1,5 +1,6 @@
 """The tables and the JSON that show the figures."""
 
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from benchmarks import h2load
 from benchmarks.figures import (
     TOLERANCE,
     Results,
+    compare_cpu,
     find,
     holds,
     judged,
@@ -24,7 +26,6 @@ from benchmarks.figures import (
     met,
     per_unit,
     ratios,
-    summarize,
     values,
 )
 from benchmarks.runner import Result
@@ -192,8 +193,11 @@ def goals_table(results: Results) -> str:
     for goal, measured in judged(results):
         verdict = "not measured" if measured is None else "met" if met(goal, measured) else "**not met**"
         shown = NOT_MEASURED if measured is None else number(measured)
-        rows.append([goal.scenario, goal.who, goal.against, _FIGURES[goal.key], _asked(goal), shown, verdict])
-    return table(["scenario", "who", "against", "ratio of", "goal", "measured", ""], rows, left=4) if rows else ""
+        cpu = compare_cpu(results, goal.scenario, goal.who, goal.against) if goal.key == "rate" else None
+        saved = NOT_MEASURED if cpu is None else number(cpu)
+        rows.append([goal.scenario, goal.who, goal.against, _FIGURES[goal.key], _asked(goal), shown, verdict, saved])
+    head = ["scenario", "who", "against", "ratio of", "goal", "measured", "", "CPU saved"]
+    return table(head, rows, left=4) if rows else ""
 
 
 def variants_table(results: Results) -> str:
@@ -266,12 +270,36 @@ def document(results: Results) -> dict[str, Any]:
         if result.failed or result.left_out:
             row |= {"failed": result.failed} if result.failed else {"left_out": result.left_out}
         else:
-            spread = {key: summarize(values(result, key))._asdict() for key in medians(result)}
-            row |= {"figures": spread, "samples": result.samples, "ratios_of": main_figure(scenario)}
-            row["ratios"] = ratios(results, scenario, implementation.name)
+            row |= {"medians": medians(result), "rounds": {key: values(result, key) for key in medians(result)}}
+            row |= {"ratios": ratios(results, scenario, implementation.name), "ratios_of": main_figure(scenario)}
         rows.append(row)
     goals = [
         vars(goal) | {"measured": measured, "met": None if measured is None else met(goal, measured)}
         for goal, measured in judged(results)
     ]
     return {"results": rows, "goals": goals, "curves": per_unit(results)}
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Return the text of the JSON object, with a line for each part, or each row of a part; six digits are enough."""
+
+    def line(value: Any) -> str:
+        return json.dumps(_rounded(value), ensure_ascii=False)
+
+    parts = []
+    for name, part in document.items():
+        rows = ",\n  ".join(map(line, part)) if isinstance(part, list) else ""
+        parts.append(f" {line(name)}: [\n  {rows}\n ]" if rows else f" {line(name)}: {line(part)}")
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: _rounded(each) for key, each in value.items()}
+        case list():
+            return [_rounded(each) for each in value]
+        case _:
+            return value

@@ -2,7 +2,20 @@
 
 import pytest
 
-from benchmarks.figures import compare, holds, judged, kept, medians, met, per_unit, ratio, ratios, summarize, values
+from benchmarks.figures import (
+    compare,
+    compare_cpu,
+    holds,
+    judged,
+    kept,
+    medians,
+    met,
+    per_unit,
+    ratio,
+    ratios,
+    summarize,
+    values,
+)
 from benchmarks.runner import Result
 from benchmarks.scenarios import Goal
 from tests.benchmarks.fakes import a_run, cell, curve, held, latencies, rates, scenario
@@ -38,6 +51,14 @@ def test_ratios_are_formed_with_the_baselines_that_succeeded() -> None:
     assert ratios(results, scenario("hold"), "pygrpc.aio") == {"grpclib": 0.5}
     assert compare(results, "hold", "pygrpc.aio", "grpclib", "client_each") is None
     assert compare(results, "sequential", "pygrpc.aio", "grpc.aio", "rate") is None
+
+
+def test_cpu_is_that_of_client_and_server_where_both_are_known() -> None:
+    results = a_run()
+    assert compare_cpu(results, "concurrent", "pygrpc.aio", "grpc.aio") == pytest.approx(5.5)
+    assert compare_cpu(results, "concurrent", "pygrpc.aio", "grpclib") is None
+    servers = {cell("h2load", who): Result([{"server_cpu": cpu}]) for who, cpu in (("pygrpc.aio", 1), ("grpclib", 3))}
+    assert compare_cpu(servers, "h2load", "pygrpc.aio", "grpclib") == 3
 
 
 @pytest.mark.parametrize(("lower", "good", "bad"), [(False, 2.0, 1.9), (True, 2.0, 2.1)])

@@ -14,6 +14,7 @@ from benchmarks.report import (
     scenario_table,
     table,
     text,
+    to_json,
     variants_table,
 )
 from benchmarks.runner import Result
@@ -73,10 +74,10 @@ def test_what_was_left_out_says_why() -> None:
 
 def test_goals_stand_beside_what_was_measured() -> None:
     shown = {tuple(row[:4]): row[4:] for row in rows(goals_table(a_run()))[2:]}
-    assert shown["concurrent", "pygrpc.aio", "grpc.aio", "rate"] == ["at least 5", "5.50", "met"]
-    assert shown["latency", "pygrpc.aio", "grpc.aio", "p99"] == ["at most 1", "2.00", "**not met**"]
-    assert shown["hold", "pygrpc.aio", "grpclib", "server's memory"] == ["at most 1", "0.50", "met"]
-    assert shown["hold", "pygrpc.aio", "grpclib", "client's memory"] == ["at most 1", "-", "not measured"]
+    assert shown["concurrent", "pygrpc.aio", "grpc.aio", "rate"] == ["at least 5", "5.50", "met", "5.50"]
+    assert shown["latency", "pygrpc.aio", "grpc.aio", "p99"] == ["at most 1", "2.00", "**not met**", "-"]
+    assert shown["hold", "pygrpc.aio", "grpclib", "server's memory"] == ["at most 1", "0.50", "met", "-"]
+    assert shown["hold", "pygrpc.aio", "grpclib", "client's memory"] == ["at most 1", "-", "not measured", "-"]
 
 
 def test_a_variant_that_lost_more_than_a_fifth_is_marked() -> None:
@@ -124,11 +125,11 @@ def test_a_report_of_failures_alone_is_a_report() -> None:
 
 
 def test_everything_is_in_the_json() -> None:
-    found = json.loads(json.dumps(document(a_run())))
+    found = json.loads(to_json(document(a_run())))
     by_name = {(row["scenario"], row["implementation"]): row for row in found["results"]}
     ours = by_name["concurrent", "pygrpc.aio"]
-    assert ours["figures"]["rate"] == {"median": 5500, "lowest": 5000, "highest": 6000}
-    assert [each["rate"] for each in ours["samples"]] == [5000, 6000]
+    assert ours["medians"]["rate"] == 5500
+    assert ours["rounds"]["rate"] == [5000, 6000]
     assert ours["ratios"] == {"grpc.aio": 5.5}
     assert by_name["concurrent", "grpclib"]["failed"] == "client: StatusCode.INTERNAL: a|b"
     assert by_name["h2load", "pygrpc.aio"]["left_out"] == "h2load is not installed"
@@ -143,6 +144,14 @@ def test_the_engine_is_the_one_that_connections_get(
 ) -> None:
     monkeypatch.setenv("PYGRPC_HTTP2_ENGINE", variable)
     assert environment()["engine"] == engine
+
+
+def test_json_has_a_line_for_each_row_and_six_digits() -> None:
+    shown = to_json({"settings": {"rounds": 2}, "rows": [{"rate": 1234567.89}, {"rates": [1 / 3]}], "none": []})
+    assert shown.splitlines() == [
+        *("{", ' "settings": {"rounds": 2},', ' "rows": [', '  {"rate": 1234570.0},', '  {"rates": [0.333333]}'),
+        *(" ],", ' "none": []', "}"),
+    ]
 
 
 def test_the_header_names_what_the_figures_depend_on() -> None:
