@@ -96,7 +96,12 @@ class Channel(base.Channel):
             self._target = Target((), target)
             self._target_error = Status(StatusCode.UNAVAILABLE, f"Failed to create channel to {target!r}: {error}")
         self._options = options
-        self.interceptors = ClientInterceptors(interceptors)
+        by_kind = ClientInterceptors(interceptors)
+        # Named as in grpcio: the asyncio clients of Google's APIs append to these lists before they make their methods.
+        self._unary_unary_interceptors = by_kind.unary_unary
+        self._unary_stream_interceptors = by_kind.unary_stream
+        self._stream_unary_interceptors = by_kind.stream_unary
+        self._stream_stream_interceptors = by_kind.stream_stream
         self.security = security or insecure_client()
         self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
         self.limits = message_limits(options)
@@ -431,7 +436,7 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> UnaryUnaryMultiCallable:
-        interceptors = self.interceptors.unary_unary
+        interceptors = self._unary_unary_interceptors
         return UnaryUnaryMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def unary_stream(  # noqa: D102
@@ -441,7 +446,7 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> UnaryStreamMultiCallable:
-        interceptors = self.interceptors.unary_stream
+        interceptors = self._unary_stream_interceptors
         return UnaryStreamMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def stream_unary(  # noqa: D102
@@ -451,7 +456,7 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> StreamUnaryMultiCallable:
-        interceptors = self.interceptors.stream_unary
+        interceptors = self._stream_unary_interceptors
         return StreamUnaryMultiCallable(self, method, request_serializer, response_deserializer, interceptors)
 
     def stream_stream(  # noqa: D102
@@ -461,5 +466,5 @@ class Channel(base.Channel):
         response_deserializer: Callable[[bytes], Any] | None = None,
         _registered_method: bool | None = False,
     ) -> StreamStreamMultiCallable:
-        interceptors = self.interceptors.stream_stream
+        interceptors = self._stream_stream_interceptors
         return StreamStreamMultiCallable(self, method, request_serializer, response_deserializer, interceptors)

@@ -198,3 +198,32 @@ def test_errors_of_the_face_interface() -> None:
     error = face.ExpirationError((), (), pygrpc.StatusCode.DEADLINE_EXCEEDED, "late")
     assert isinstance(error, face.AbortionError)
     assert str(error) == 'ExpirationError(code=StatusCode.DEADLINE_EXCEEDED, details="late")'
+
+
+async def test_interceptors_that_are_added_to_a_channel_of_asyncio() -> None:
+    """As the asyncio clients of Google's APIs do: to the lists of the channel, before they make their methods."""
+    seen: list[Any] = []
+
+    class Noting(
+        pygrpc.aio.UnaryUnaryClientInterceptor,
+        pygrpc.aio.UnaryStreamClientInterceptor,
+        pygrpc.aio.StreamUnaryClientInterceptor,
+        pygrpc.aio.StreamStreamClientInterceptor,
+    ):
+        async def note(self, continuation: Any, details: Any, request: Any) -> Any:
+            seen.append(details.method)
+            return await continuation(details, request)
+
+        intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = note
+
+    with serve(**ECHO) as link:
+        async with pygrpc.aio.insecure_channel(link.target) as opened:
+            untyped: Any = opened
+            for arity in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+                getattr(untyped, f"_{arity}_interceptors").append(Noting())
+            assert await opened.unary_unary(f"/{SERVICE}/uu")(b"a", timeout=BOUND) == b"a"
+            assert [each async for each in opened.unary_stream(f"/{SERVICE}/us")(b"a", timeout=BOUND)] == [b"a"] * 3
+            assert await opened.stream_unary(f"/{SERVICE}/su")([b"a"], timeout=BOUND) == b"a"
+            assert [each async for each in opened.stream_stream(f"/{SERVICE}/ss")([b"a"], timeout=BOUND)] == [b"a"]
+    # Their interceptors are given the method in bytes.
+    assert seen == [f"/{SERVICE}/{arity}".encode() for arity in ECHO]
