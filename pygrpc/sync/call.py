@@ -19,6 +19,7 @@ from pygrpc.core.status import Status
 from pygrpc.metadata import MetadataType
 from pygrpc.propagation import effective_timeout
 from pygrpc.status import StatusCode
+from pygrpc.sync.private_views import CallNames
 
 _LOGGER = logging.getLogger("pygrpc")
 
@@ -61,7 +62,7 @@ class CallParameters:
         self.deserializer = deserializer
 
 
-class CallState:
+class CallState(CallNames):
     """One call: its core, and who waits for it."""
 
     __slots__ = ("__weakref__", "_callbacks", "channel", "core", "deserializer", "serializer", "waiters")

@@ -33,6 +33,7 @@ from pygrpc.sync.multicallable import (
     UnaryUnaryMultiCallable,
 )
 from pygrpc.sync.observers import Observer, Observers
+from pygrpc.sync.private_views import ChannelView
 
 #: Seconds without a look at the connection after which a new call looks before it uses it.
 _STALE = 0.001
@@ -60,6 +61,7 @@ class Channel(interfaces.Channel):
         """
         if isinstance(target, bytes):
             target = target.decode()
+        self._target_text = target
         self._target_error: Status | None = None
         try:
             self._target = parse_target(target)
@@ -254,6 +256,24 @@ class Channel(interfaces.Channel):
         self._transports.discard(transport)
 
     # The public rest.
+
+    @property
+    def _channel(self) -> ChannelView:
+        return ChannelView(self, self._target_text)
+
+    def state(self, try_to_connect: bool) -> ChannelConnectivity:
+        """The state of the channel, as it was before it connects.
+
+        Args:
+            try_to_connect: Whether it is to connect if it is idle.
+        """
+        with self.driver.lock:
+            state = self._connectivity.state
+            if try_to_connect and self._target_error is None and state is not ChannelConnectivity.SHUTDOWN:
+                self._connectivity.want()
+                self._connect_if_due(time.monotonic())
+                self.driver.settle()
+            return state
 
     def subscribe(self, callback: Observer, try_to_connect: bool | None = False) -> None:  # noqa: D102
         with self.driver.lock:

@@ -16,6 +16,7 @@ from pygrpc.interfaces import Call, Future, FutureCancelledError, FutureTimeoutE
 from pygrpc.status import StatusCode
 from pygrpc.sync.call import COLLECTED, CallState, StreamResponse
 from pygrpc.sync.driver import run_callback
+from pygrpc.sync.private_views import error_state
 
 
 def _describe(name: str, status: Status) -> str:
@@ -61,6 +62,10 @@ class _InactiveRpcError(RpcError, Call, Future):
             state = Status(StatusCode.INTERNAL, text)
         self._status: Status = state
         self._initial_metadata = initial_metadata
+
+    @property
+    def _state(self) -> Any:
+        return error_state(self._status, self._initial_metadata, self.debug_error_string())
 
     def initial_metadata(self) -> RawMetadata:
         """The metadata that the server sent first."""

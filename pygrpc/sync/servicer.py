@@ -16,6 +16,7 @@ from pygrpc.errors import RpcError
 from pygrpc.handlers import RpcMethodHandler
 from pygrpc.metadata import MetadataType
 from pygrpc.status import StatusCode
+from pygrpc.sync.private_views import context_state, rpc_event
 from pygrpc.sync.server_transport import ServerTransport
 
 _LOGGER = logging.getLogger("pygrpc")
@@ -252,6 +253,14 @@ class ServicerContext(interfaces.ServicerContext):
     def cancel(self) -> None:  # noqa: D102
         with self._transport:
             self._core.cancel(Status(StatusCode.CANCELLED, "Cancelled by the handler"))
+
+    @property
+    def _state(self) -> Any:
+        return context_state(self, self._core)
+
+    @property
+    def _rpc_event(self) -> Any:
+        return rpc_event(self._core)
 
     # The rest.
 
