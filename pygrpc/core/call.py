@@ -323,7 +323,7 @@ class Call:
                 # PROTOCOL-HTTP2.md: half-close with nothing left to send is an empty DATA frame with END_STREAM.
                 engine.send_data(self.stream_id, b"", True)
             else:
-                engine.send_headers(self.stream_id, self._ending, True)
+                self._send_trailers(self._ending)
             self._on_local_end()
         return False
 
@@ -349,6 +349,10 @@ class Call:
     def _drop_output(self) -> None:
         self._out = ()
         self.pending_bytes = 0
+
+    def _send_trailers(self, block: Sequence[Header]) -> None:
+        """Sends the header block that ends our side."""
+        raise NotImplementedError
 
     def _on_local_end(self) -> None:
         """Our side of the stream has just ended."""

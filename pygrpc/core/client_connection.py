@@ -6,7 +6,7 @@ from pygrpc.core.call import Call
 from pygrpc.core.client_call import ClientCall
 from pygrpc.core.connection import DEFAULT_ABUSE_LIMITS, AbuseLimits, Connection
 from pygrpc.core.http2 import MAX_STREAM_ID, ErrorCode, Http2Settings, error_name
-from pygrpc.core.http2.engine import StreamsExhausted
+from pygrpc.core.http2.engine import HeadersTooLarge, StreamsExhausted
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
@@ -76,6 +76,10 @@ class ClientConnection(Connection):
         except StreamsExhausted:
             self._queue[call] = None
             self.drain()
+            return
+        except HeadersTooLarge as error:
+            details = f"the metadata to be sent exceed the server's limit: {error.size} vs. {error.limit} bytes"
+            call.cancel(Status(StatusCode.RESOURCE_EXHAUSTED, details))
             return
         call.connection = self
         self.calls[call.stream_id] = call

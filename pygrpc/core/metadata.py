@@ -2,8 +2,9 @@
 
 import binascii
 import functools
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
@@ -64,9 +65,9 @@ class Metadatum(NamedTuple):
 Metadatum.__name__ = "_Metadatum"
 
 
-def header_list_size(headers: Iterable[Header]) -> int:
+def header_list_size(headers: Collection[Header]) -> int:
     """The size of a header list in bytes as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113, section 6.5.2)."""
-    return sum(len(name) + len(value) + 32 for name, value in headers)
+    return sum(map(len, itertools.chain.from_iterable(headers))) + 32 * len(headers)
 
 
 def encode_metadata(metadata: MetadataLike) -> list[Header]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pygrpc.core.call import Call, IllegalTransition, MessageLimits
-from pygrpc.core.compression import ACCEPT_ENCODING, encoding_name
+from pygrpc.core.compression import encoding_name
 from pygrpc.core.framing import frame_message
 from pygrpc.core.headers import (
     PLAIN_TRAILERS,
@@ -28,6 +28,7 @@ from pygrpc.core.headers import (
     trailers_only,
 )
 from pygrpc.core.http2.codes import ErrorCode
+from pygrpc.core.http2.engine import HeadersTooLarge, Http2Engine
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
@@ -130,9 +131,14 @@ class ServerCall(Call):
         """Sends the response headers with the initial metadata; a call that has ended is passed over."""
         if self.state is ServerState.OPEN:
             assert self.connection is not None
+            block = response_headers(self._send_encoding, metadata, self._limits.accept_encoding)
+            try:
+                self.connection.engine.send_headers(self.stream_id, block, end_stream=False)
+            except HeadersTooLarge as error:
+                details = f"the initial metadata exceed the client's limit: {error.size} vs. {error.limit} bytes"
+                self._fail(Status(StatusCode.RESOURCE_EXHAUSTED, details))
+                return
             self._move(_Event.HEADERS)
-            headers = response_headers(self._send_encoding, metadata, self._limits.accept_encoding)
-            self.connection.engine.send_headers(self.stream_id, headers, end_stream=False)
 
     def send_message(self, payload: bytes, compress: bool = True) -> bool:
         """Queues a response, behind the headers; returns False if the call has ended or ends because of its size."""
@@ -152,16 +158,10 @@ class ServerCall(Call):
         if (
             self.state is ServerState.OPEN
             and self._send_encoding is None
-            and self._limits.accept_encoding is ACCEPT_ENCODING
             and connection is not None
             and connection.may_send_now()
             and self._within_limit(payload)
-            and connection.engine.send_response(
-                self.stream_id,
-                response_headers(None, (), self._limits.accept_encoding),
-                frame_message(payload),
-                PLAIN_TRAILERS,
-            )
+            and self._sent_at_once(connection.engine, payload)
         ):
             self.status = _OK
             self.state = ServerState.STATUS_SENT
@@ -171,6 +171,14 @@ class ServerCall(Call):
             self._on_local_end()
             return True
         return self.send_message(payload) and self.finish(_OK, [])
+
+    def _sent_at_once(self, engine: Http2Engine, payload: bytes) -> bool:
+        head = response_headers(None, (), self._limits.accept_encoding)
+        try:
+            return engine.send_response(self.stream_id, head, frame_message(payload), PLAIN_TRAILERS)
+        except HeadersTooLarge:
+            # The longer way knows what to do.
+            return False
 
     def finish(self, status: Status, metadata: Sequence[Header], extra: tuple[Header, ...] = ()) -> bool:
         """Sends the status behind all messages; returns False if the call had ended before.
@@ -282,6 +290,25 @@ class ServerCall(Call):
             self.listener.on_writable()
 
     # How it ends.
+
+    def _send_trailers(self, block: Sequence[Header]) -> None:
+        assert self.connection is not None and self.status is not None
+        engine = self.connection.engine
+        try:
+            engine.send_headers(self.stream_id, block, True)
+            return
+        except HeadersTooLarge as error:
+            name = self.status.code.name
+            details = f"the trailers of {name} exceed the client's limit: {error.size} vs. {error.limit} bytes"
+        self.status = Status(StatusCode.RESOURCE_EXHAUSTED, details)
+        smaller = trailers(self.status.code, details, [])
+        if block[0][0] == b":status":
+            smaller = trailers_only(block[0][1], smaller)
+        try:
+            engine.send_headers(self.stream_id, smaller, True)
+        except HeadersTooLarge:
+            # PROTOCOL-HTTP2.md, "Errors": to a client this is RESOURCE_EXHAUSTED too.
+            engine.reset_stream(self.stream_id, ErrorCode.ENHANCE_YOUR_CALM)
 
     def _tell_cancelled(self) -> None:
         if self.listener is not None:

@@ -356,3 +356,19 @@ def test_a_server_that_breaks_http2_is_told_so() -> None:
     peer.receive()
     assert [frame.error_code for frame in peer.goaways()] == [ErrorCode.PROTOCOL_ERROR]
     assert core.closing
+
+
+def test_metadata_beyond_the_servers_limit_end_the_call() -> None:
+    peer, _, core = raw_server(peer_settings={6: 1000})
+    large = ClientEnd(metadata=[(b"k", b"v" * 1000)])
+    large.send(b"x", end=True)
+    core.start(large.call)
+    assert large.code is StatusCode.RESOURCE_EXHAUSTED
+    assert large.details.startswith("the metadata to be sent exceed the server's limit: ")
+    assert large.details.endswith(" vs. 1000 bytes")
+    assert not core.calls
+    small = ClientEnd()
+    core.start(small.call)
+    assert small.call.stream_id == 1
+    peer.receive()
+    assert [frame.stream_id for frame in peer.frames if frame.type == 1] == [1]

@@ -8,7 +8,8 @@ from hyperframe.frame import (
 )
 
 from pygrpc.core.http2 import ErrorCode
-from pygrpc.core.http2.engine import DEFAULT_WINDOW, LocalProtocolError
+from pygrpc.core.http2.engine import DEFAULT_WINDOW, HeadersTooLarge, LocalProtocolError
+from pygrpc.core.metadata import header_list_size
 from tests.core.engine_bench import Bench, failures
 from tests.core.pair import REQUEST, RESPONSE
 
@@ -144,3 +145,24 @@ def test_data_that_nobody_hears_of_is_credited_by_the_engine() -> None:
     for _ in range(40):
         assert bench.feed(bench.peer.data(1, b"x" * 16_000)) == []
     assert sum(frame.window_increment for frame in bench.answers(WindowUpdateFrame)) > 600_000
+
+
+def test_header_lists_keep_to_the_peers_limit() -> None:
+    bench = Bench(client=True, peer={SettingsFrame.MAX_HEADER_LIST_SIZE: 500})
+    assert bench.engine.peer_max_header_list_size == 500
+    large = (*REQUEST, (b"k", b"v" * 300))
+    for headers in (large, list(large)):
+        with pytest.raises(HeadersTooLarge, match="exceeds the peer's limit of 500") as caught:
+            bench.engine.open_stream(headers, False)
+        assert caught.value.size == header_list_size(headers)
+    # Nothing has happened, so the first stream is still to come.
+    assert bench.engine.open_stream(REQUEST, False) == 1
+    with pytest.raises(HeadersTooLarge):
+        bench.engine.send_headers(1, large, True)
+    bench.engine.send_data(1, b"still open", True)
+
+
+def test_a_peer_without_a_limit_gets_all() -> None:
+    bench = Bench(client=True, peer={SettingsFrame.INITIAL_WINDOW_SIZE: 20_000})
+    assert bench.engine.peer_max_header_list_size == 2**32 - 1
+    assert bench.engine.open_stream([*REQUEST, (b"k", b"v" * 100_000)], False) == 1

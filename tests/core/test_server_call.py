@@ -406,6 +406,63 @@ def test_respond_behind_the_end_is_passed_over() -> None:
     assert bench.answer()[1] == [b"x"]
 
 
+# Header lists that the client doesn't want.
+
+LARGE = [(b"k", b"v" * 1000)]
+
+
+def limited(limit: int = 600, **arguments: Any) -> Bench:
+    bench = Bench(end=True, peer_settings={6: limit}, **arguments)
+    bench.peer.receive()
+    return bench
+
+
+def test_initial_metadata_that_are_too_large_end_the_call() -> None:
+    bench = limited()
+    bench.call.send_headers(LARGE)
+    assert bench.end.events == ["requests", "cancelled"]
+    assert not bench.call.send_message(b"x")
+    head, messages, last = bench.answer()
+    assert (dict(head)[b":status"], messages) == (b"200", [])
+    assert last[b"grpc-status"] == b"8"
+    assert last[b"grpc-message"].startswith(b"the initial metadata exceed the client's limit: ")
+    assert last[b"grpc-message"].endswith(b" vs. 600 bytes")
+    assert bench.end.code is StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("messages", [0, 1])
+def test_trailers_that_are_too_large_are_replaced(messages: int) -> None:
+    bench = limited()
+    bench.end.send(*[b"x"] * messages)
+    assert bench.end.finish(StatusCode.NOT_FOUND, "details", LARGE)
+    head, received, last = bench.answer()
+    assert dict(head)[b":status"] == b"200"
+    assert received == [b"x"] * messages
+    assert last[b"grpc-status"] == b"8"
+    assert last[b"grpc-message"].startswith(b"the trailers of NOT_FOUND exceed the client's limit: ")
+    assert bench.end.code is StatusCode.RESOURCE_EXHAUSTED
+    assert not bench.core.calls
+
+
+@pytest.mark.parametrize("limit", [0, 50, 120])
+def test_a_client_that_wants_no_headers_gets_none(limit: int) -> None:
+    bench = limited(limit)
+    assert not bench.call.respond(b"x")
+    bench.peer.receive()
+    assert bench.peer.resets() == {1: ErrorCode.ENHANCE_YOUR_CALM}
+    assert not bench.core.calls
+
+
+def test_a_limit_that_changes_counts_from_then_on() -> None:
+    bench = limited(10_000)
+    for stream_id, limit in ((1, 10_000), (3, 10_000), (5, 10_000), (7, 100)):
+        if stream_id > 1:
+            bench.peer.send(bench.peer.settings({6: limit}), bench.peer.headers(stream_id, REQUEST, True))
+        assert bench.owner.calls[-1].call.respond(b"x") is (limit > 100)
+    bench.peer.receive()
+    assert bench.peer.resets() == {7: ErrorCode.ENHANCE_YOUR_CALM}
+
+
 # Cancellation, deadlines, loss.
 
 

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pygrpc.core.http2.frames import MAX_WINDOW
-from pygrpc.core.metadata import Header
+from pygrpc.core.metadata import Header, header_list_size
 
+#: What a setting of the peer that sets a limit counts as until the peer has said something: none.
+UNLIMITED = (1 << 32) - 1
 #: The window that every connection begins with (RFC 9113, section 6.9.2).
 DEFAULT_WINDOW = 65_535
 #: The size of both dynamic tables of header compression until somebody says something else (RFC 9113, section 6.5.2).
@@ -149,6 +151,11 @@ class Http2Engine(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def peer_max_header_list_size(self) -> int:
+        """The largest header list that the peer wants to get, in bytes (RFC 9113, section 6.5.2)."""
+
+    @property
+    @abc.abstractmethod
     def last_peer_stream_id(self) -> int:
         """The highest stream that the peer has opened, or 0."""
 
@@ -165,11 +172,16 @@ class Http2Engine(abc.ABC):
 
         Raises:
             StreamsExhausted: All identifiers of this connection are used up (RFC 9113, section 5.1.1).
+            HeadersTooLarge: The peer doesn't want so many.
         """
 
     @abc.abstractmethod
     def send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
-        """Queues a header block on an open stream: response headers or trailers."""
+        """Queues a header block on an open stream: response headers or trailers.
+
+        Raises:
+            HeadersTooLarge: The peer doesn't want so many; nothing has changed.
+        """
 
     @abc.abstractmethod
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:
@@ -188,9 +200,13 @@ class Http2Engine(abc.ABC):
 
         Returns:
             Whether it is queued; False if the windows or the peer's largest frame don't allow it in one go.
+
+        Raises:
+            HeadersTooLarge: The peer wants none so large as these headers; nothing has changed.
         """
         if len(message) > min(self.send_window(stream_id), self.peer_max_frame_size):
             return False
+        check_header_list(trailers, self.peer_max_header_list_size)
         self.send_headers(stream_id, headers, False)
         self.send_data(stream_id, message, False)
         self.send_headers(stream_id, trailers, True)
@@ -215,6 +231,28 @@ class Http2Engine(abc.ABC):
 
 class LocalProtocolError(Exception):
     """We asked an engine for what HTTP/2 doesn't allow; a mistake in the code that calls it, never the peer's."""
+
+
+class HeadersTooLarge(Exception):
+    """A header list exceeds the peer's SETTINGS_MAX_HEADER_LIST_SIZE.
+
+    Attributes:
+        size: Its size in bytes.
+        limit: What the peer wants at most, in bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        """Keeps both figures."""
+        super().__init__(f"a header list of {size} bytes exceeds the peer's limit of {limit}")
+        self.size = size
+        self.limit = limit
+
+
+def check_header_list(headers: Sequence[Header], limit: int) -> None:
+    """Raises HeadersTooLarge if the peer's limit is below the size of a header list."""
+    size = header_list_size(headers)
+    if size > limit:
+        raise HeadersTooLarge(size, limit)
 
 
 class StreamsExhausted(Exception):

@@ -26,6 +26,7 @@ from pygrpc.core.http2.frames import (
     LARGEST_MAX_FRAME_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
     MAX_WINDOW,
     PING,
     PREFACE,
@@ -180,6 +181,10 @@ class FrameEngine(StreamFrames):
             if not SMALLEST_MAX_FRAME_SIZE <= value <= LARGEST_MAX_FRAME_SIZE:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_MAX_FRAME_SIZE must not be {value}")
             self.peer_max_frame_size = value
+        elif identifier == MAX_HEADER_LIST_SIZE:
+            self.peer_max_header_list_size = value
+            # What was sent before may be too large now.
+            self._encoded.clear()
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         # RFC 9113, section 8.4: a server can't be pushed to, and a client that has said so won't be.

@@ -6,11 +6,13 @@ from pygrpc.core.http2.codes import MAX_STREAM_ID
 from pygrpc.core.http2.engine import (
     DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
+    UNLIMITED,
     Http2Engine,
     Http2Events,
     Http2Settings,
     LocalProtocolError,
     StreamsExhausted,
+    check_header_list,
 )
 from pygrpc.core.http2.frames import (
     CONTINUATION,
@@ -39,9 +41,6 @@ from pygrpc.core.http2.hpack_codec import HeaderEncoder
 from pygrpc.core.http2.streams import AWAITING_HEADERS, LOCAL_ENDED, REMOTE_ENDED, ClosedStreams, Closing, Stream
 from pygrpc.core.metadata import Header
 
-#: What MAX_CONCURRENT_STREAMS counts as until the peer says something: no limit (RFC 9113, section 6.5.2).
-_UNLIMITED = (1 << 32) - 1
-
 _pack_head = FRAME_HEAD.pack
 
 
@@ -53,7 +52,8 @@ class FrameSender(Http2Engine):
 
     # Plain attributes, because a property costs a call for every frame.
     queued: int = 0
-    peer_max_concurrent_streams: int = _UNLIMITED
+    peer_max_concurrent_streams: int = UNLIMITED
+    peer_max_header_list_size: int = UNLIMITED
     peer_max_frame_size: int = SMALLEST_MAX_FRAME_SIZE
     last_peer_stream_id: int = 0
 
@@ -115,6 +115,7 @@ class FrameSender(Http2Engine):
         stream_id = self._next_stream_id
         if stream_id > MAX_STREAM_ID:
             raise StreamsExhausted("all stream identifiers of this connection are used up")
+        block = self._encode(headers)
         self._next_stream_id = stream_id + 2
         if self._failed:
             return stream_id
@@ -123,7 +124,7 @@ class FrameSender(Http2Engine):
         stream.send_credit = 0
         stream.receive_credit = 0
         self._streams[stream_id] = stream
-        self._queue_headers(stream_id, headers, end_stream)
+        self._queue_block(stream_id, block, end_stream)
         return stream_id
 
     def send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:  # noqa: D102
@@ -131,17 +132,24 @@ class FrameSender(Http2Engine):
         if stream is None or stream.state & LOCAL_ENDED:
             self._refuse_to_send(stream_id)
             return
+        block = self._encode(headers)
         if end_stream:
             if stream.state & REMOTE_ENDED:
                 del self._streams[stream_id]
             else:
                 stream.state |= LOCAL_ENDED
-        self._queue_headers(stream_id, headers, end_stream)
+        self._queue_block(stream_id, block, end_stream)
 
-    def _queue_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
+    def _encode(self, headers: Sequence[Header]) -> bytes:
+        """Returns the block of a header list, which has to be queued: the peer's decoder counts on it."""
         block = self._encoded.get(headers) if type(headers) is tuple else None
         if block is None:
+            # A list that was sent before under the same settings need not be counted again.
+            check_header_list(headers, self.peer_max_header_list_size)
             block = self._encoder.encode(headers)
+        return block
+
+    def _queue_block(self, stream_id: int, block: bytes, end_stream: bool) -> None:
         size = len(block)
         if size > self.peer_max_frame_size:
             self._queue_large_block(stream_id, block, end_stream)

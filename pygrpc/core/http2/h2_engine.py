@@ -40,11 +40,13 @@ from pygrpc.core.http2.codes import MAX_STREAM_ID, ErrorCode
 from pygrpc.core.http2.engine import (
     DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
+    UNLIMITED,
     Http2Engine,
     Http2Events,
     Http2Settings,
     LocalProtocolError,
     StreamsExhausted,
+    check_header_list,
 )
 from pygrpc.core.metadata import Header
 
@@ -285,6 +287,11 @@ class H2Engine(Http2Engine):
         return self._h2.max_outbound_frame_size
 
     @property
+    def peer_max_header_list_size(self) -> int:  # noqa: D102
+        limit = self._h2.remote_settings.max_header_list_size
+        return UNLIMITED if limit is None else limit
+
+    @property
     def last_peer_stream_id(self) -> int:  # noqa: D102
         return self._h2.highest_inbound_stream_id
 
@@ -309,6 +316,7 @@ class H2Engine(Http2Engine):
     def _send_headers(self, stream_id: int, headers: Sequence[Header], end_stream: bool) -> None:
         if self._failed:
             return
+        check_header_list(headers, self.peer_max_header_list_size)
         # An h2 error while we send is a mistake of ours; the same class while we receive would be the peer's.
         try:
             self._h2.send_headers(stream_id, headers, end_stream)
