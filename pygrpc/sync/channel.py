@@ -1,6 +1,5 @@
 """The sync channel: multi-callables for the user, one connection at a time to the server."""
 
-import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -317,6 +316,11 @@ class Channel(interfaces.Channel):
         if driver is not None and self._connectivity.state is not ChannelConnectivity.SHUTDOWN:
             driver.act_without_waiting(lambda: self._close(_CLOSED))
 
+    @property
+    def fork_lock(self) -> Any:
+        """The lock that nobody else may hold while the process forks."""
+        return self.driver.lock
+
     def after_fork(self) -> None:
         """Begins anew in the child of a fork: the sockets are the parent's, so they are dropped without a word."""
         if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
@@ -337,9 +341,7 @@ class Channel(interfaces.Channel):
         self._transports = set()
         self.dirty = []
         for call in calls:
-            # Another thread may have been at work in the core of this connection when the process forked.
-            with contextlib.suppress(Exception):
-                call.cancel(_FORKED)
+            call.cancel(_FORKED)
 
     def __enter__(self) -> Self:
         """Returns the channel."""

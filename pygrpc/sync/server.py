@@ -303,6 +303,11 @@ class _Service:
             binding.close()
         self._bindings.clear()
 
+    @property
+    def fork_lock(self) -> Any:
+        """The lock that nobody else may hold while the process forks."""
+        return self.lock
+
     def after_fork(self) -> None:
         """Lets go of all sockets in the child of a fork: they, and the files of Unix sockets, are the parent's."""
         for binding, _ in self._bindings:

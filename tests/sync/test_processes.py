@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pygrpc.sync import fork
+from pygrpc.sync import fork  # noqa: F401 - what is tested in other processes
 from tests.sync.peers import BOUND
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -300,27 +300,60 @@ print("done")
     assert (process.returncode, out.strip()) == (0, "done"), err
 
 
-def test_who_is_told_of_forks(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[str] = []
+def test_who_is_told_of_forks() -> None:
+    program = """
+import logging, os, threading
+import pygrpc
+from pygrpc.sync import fork
 
-    class Thing:
-        def after_fork(self) -> None:
-            told.append("thing")
+logging.basicConfig()
 
-    class Broken:
-        def after_fork(self) -> None:
-            told.append("broken")
-            raise KeyError("broken")
+class Thing:
+    def __init__(self):
+        self.fork_lock = threading.RLock()
+        self.told = False
 
-    things = [Thing(), Broken()]
-    for thing in things:
-        fork.register(thing)
-    before = list(fork._registered)
-    for other in before:
-        if other not in things:
-            fork._registered.discard(other)
-    fork._after_fork_in_child()
-    for other in before:
-        fork._registered.add(other)
-    assert sorted(told) == ["broken", "thing"]
-    assert "could not be reset" in caplog.text
+    def after_fork(self):
+        self.told = True
+
+class Broken(Thing):
+    def after_fork(self):
+        raise KeyError("broken")
+
+things = [Thing(), Broken(), Thing()]
+for thing in things:
+    fork.register(thing)
+# Nobody else is at work in a thing while the process forks.
+working, forked = threading.Event(), threading.Event()
+def work():
+    with things[0].fork_lock:
+        working.set()
+        things[0].half_done = True
+        os.write(1, b"working\\n")
+        things[0].half_done = False
+worker = threading.Thread(target=work)
+worker.start()
+working.wait()
+pid = os.fork()
+if pid == 0:
+    ok = things[0].told and things[2].told and not things[0].half_done
+    os._exit(0 if ok else 1)
+worker.join()
+assert os.waitpid(pid, 0)[1] == 0
+assert not things[0].told
+for thing in things:
+    assert thing.fork_lock.acquire(blocking=False)
+# The child of a child has nothing to do with it either.
+pid = os.fork()
+if pid == 0:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert os.waitpid(pid, 0)[1] == 0
+print("done")
+"""
+    process = python(program)
+    out, err = process.communicate(timeout=2 * BOUND)
+    assert (process.returncode, out.split()) == (0, ["working", "done"]), err
+    assert "could not be reset in the child of a fork" in err
