@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 
 from pygrpc.connectivity import ChannelConnectivity
@@ -31,7 +30,7 @@ class Observers:
         """Nobody observes yet."""
         self._lock = threading.Lock()
         self._subscriptions: list[_Subscription] = []
-        self._news: deque[tuple[_Subscription, ChannelConnectivity]] = deque()
+        self._news: list[tuple[_Subscription, ChannelConnectivity]] = []
         self._telling = False
 
     def add(self, callback: Observer, state: ChannelConnectivity) -> None:
@@ -75,7 +74,7 @@ class Observers:
                 if not self._news:
                     self._telling = False
                     return
-                subscription, state = self._news.popleft()
+                subscription, state = self._news.pop(0)
             if subscription.active:
                 try:
                     subscription.callback(state)
