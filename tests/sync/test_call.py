@@ -202,8 +202,9 @@ def test_a_deadline_ends_a_call_that_nobody_waits_for(pair: tuple[str, str]) -> 
     over = threading.Event()
     with serve(pair, uu=gate) as link:
         future = link.method("uu").future(b"", timeout=0.05)
-        assert future.add_callback(over.set)
-        wait(over)
+        # On a busy machine the deadline may have passed by now.
+        if future.add_callback(over.set):
+            wait(over)
         assert future.code() is link.client.StatusCode.DEADLINE_EXCEEDED
         gate.leave.set()
 
