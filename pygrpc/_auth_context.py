@@ -52,9 +52,25 @@ def tls_auth_context(ssl_object: Any) -> AuthContext:
     if der and parsed:
         properties |= _certificate_properties(parsed)
         properties["x509_pem_cert"] = [_to_pem(der)]
+        issuers = b"".join(_chain(ssl_object)[1:])
+        if issuers:
+            properties["x509_pem_cert_chain"] = [issuers]
     properties["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
     properties["ssl_session_reused"] = [b"true" if ssl_object.session_reused else b"false"]
+    name = getattr(ssl_object, "requested_server_name", None)
+    if name:
+        properties["ssl_requested_server_name"] = [name.encode()]
+    properties["ssl_tls_version"] = [str(ssl_object.version()).encode()]
     return properties
+
+
+def _chain(ssl_object: Any) -> list[bytes]:
+    """The certificates that the peer has sent, its own first, as PEM."""
+    if hasattr(ssl_object, "get_unverified_chain"):
+        return [_to_pem(der) for der in ssl_object.get_unverified_chain()]
+    # Before Python 3.13 the same is there, but not on the public object.
+    inner = getattr(ssl_object, "_sslobj", None)
+    return [each.public_bytes().encode() for each in (inner and inner.get_unverified_chain()) or ()]
 
 
 def peer_identity_key(properties: Mapping[str, Iterable[bytes]]) -> str | None:

@@ -196,18 +196,23 @@ def _tls_error(text: str, error: Exception) -> ssl.SSLError:
 def server_context(tls: ServerTls, configuration: CertificateConfiguration | None) -> ssl.SSLContext:
     assert configuration is not None
     contexts = [_single_context(tls, configuration, *pair) for pair in configuration.pairs]
+    named: list[tuple[ssl.SSLContext, list[str]]] = []
     if len(contexts) > 1:
         named = [
             (context, _certificate_names(context, chain))
             for context, (_, chain) in zip(contexts, configuration.pairs, strict=True)
         ]
 
-        def choose(connection: Any, name: str | None, context: ssl.SSLContext) -> None:
-            chosen = next((each for each, names in named if name and _matches(name, names)), None)
-            if chosen is not None:
-                connection.context = chosen
+    def choose(connection: Any, name: str | None, context: ssl.SSLContext) -> None:
+        if name is None:
+            return
+        # The ssl module tells the name nowhere else.
+        connection.requested_server_name = name
+        chosen = next((each for each, names in named if _matches(name, names)), None)
+        if chosen is not None:
+            connection.context = chosen
 
-        contexts[0].sni_callback = choose
+    contexts[0].sni_callback = choose
     return contexts[0]
 
 

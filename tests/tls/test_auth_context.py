@@ -18,6 +18,9 @@ class Connection:
         self._der = der
         self.session_reused = reused
 
+    def version(self) -> str:
+        return "TLSv1.3"
+
     def getpeercert(self, binary_form: bool = False) -> Any:
         return self._der if binary_form else self._certificate
 
@@ -31,6 +34,7 @@ def test_a_peer_without_a_certificate() -> None:
         "transport_security_type": [b"ssl"],
         "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"],
         "ssl_session_reused": [b"false"],
+        "ssl_tls_version": [b"TLSv1.3"],
     }
     assert properties(None, None) == expected
     # A certificate that nobody verified is as good as none.
@@ -93,3 +97,28 @@ def test_other_kinds_of_peers() -> None:
     assert _auth_context.peer_identities(local) == [b"local"]
     resumed = _auth_context.tls_auth_context(Connection(None, None, reused=True))
     assert resumed["ssl_session_reused"] == [b"true"]
+
+
+def test_the_chain_of_newer_and_older_pythons() -> None:
+    class Newer(Connection):
+        def get_unverified_chain(self) -> list[bytes]:
+            return [b"own", b"issuer"]
+
+    class Certificate:
+        def __init__(self, text: str) -> None:
+            self._text = text
+
+        def public_bytes(self) -> str:
+            return self._text
+
+    class Older(Connection):
+        class _sslobj:
+            @staticmethod
+            def get_unverified_chain() -> list[Certificate]:
+                return [Certificate("own"), Certificate("issuer\n"), Certificate("root\n")]
+
+    certificate = {"subject": ((("commonName", "name"),),)}
+    newer = _auth_context.tls_auth_context(Newer(certificate, b"own"))
+    assert newer["x509_pem_cert_chain"] == [_auth_context._to_pem(b"issuer")]
+    assert _auth_context.tls_auth_context(Older(certificate, b"own"))["x509_pem_cert_chain"] == [b"issuer\nroot\n"]
+    assert "x509_pem_cert_chain" not in _auth_context.tls_auth_context(Connection(certificate, b"own"))

@@ -64,6 +64,25 @@ async def test_mutual_tls(client: Any, server: Any) -> None:
     assert seen.identities == [("x509_subject_alternative_name", names)]
 
 
+#: What a version of OpenSSL has chosen, and Python before 3.15 doesn't tell.
+UNKNOWN = {"ssl_negotiated_key_exchange_group"}
+
+
+@pytest.mark.parametrize("credentials", [tls_client, mtls_client], ids=["tls", "mtls"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("client", [pygrpc, PYGRPC_SYNC], ids=["aio", "sync"])
+async def test_every_server_says_the_same_of_a_client(client: Any, host: str, credentials: Any) -> None:
+    server = mtls_server if credentials is mtls_client else tls_server
+    found = []
+    for module in (grpc, pygrpc, GRPC_SYNC, PYGRPC_SYNC):
+        async with serving(module, server) as (target, seen):
+            await call(client, target.replace("localhost", host), credentials)
+        found.append({key: values for key, values in seen.auth_contexts[0].items() if key not in UNKNOWN})
+    assert found == [found[0]] * 4
+    assert found[0].get("ssl_requested_server_name") == ([b"localhost"] if host == "localhost" else None)
+    assert ("x509_pem_cert_chain" in found[0]) is (credentials is mtls_client)
+
+
 @pairs
 async def test_a_client_without_a_certificate_is_refused(client: Any, server: Any) -> None:
     async with serving(server, mtls_server) as (target, seen):
