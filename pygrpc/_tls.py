@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import logging
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterable
@@ -34,6 +35,8 @@ from pygrpc.interfaces import LocalConnectionType
 _LOGGER = logging.getLogger("pygrpc")
 _SERVER_NAME = "grpc.ssl_target_name_override"
 _SESSIONS = "grpc.ssl_session_cache"
+#: The name of an alert (RFC 8446, section 6.2) in the words of the ssl module, where only they are left of an error.
+_ALERT = re.compile(r"\[SSL: \w*?ALERT_(\w+)\]")
 #: How errors end that say only that the peer is gone. What it had to say is lost if it has reset the connection.
 _CLOSED = ("the peer closed the connection", os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
 
@@ -183,6 +186,11 @@ class ClientSecurity:
         if isinstance(error, ssl.SSLError):
             return f"TLS handshake failed: {error.strerror or error}"
         text = str(error)
+        alert = _ALERT.match(text)
+        if alert is not None:
+            # It came behind the handshake: with TLS 1.3 that is when a client learns what the server thinks of it.
+            reason = alert[1].replace("_", " ").lower()
+            return f"the server refused the TLS connection: {reason} (it may expect another client certificate)"
         if text.endswith(_CLOSED):
             # It did so before HTTP/2 began; a server that wants something else rarely says what.
             hint = "it may expect TLS" if self._tls is None else "it may expect another client certificate"

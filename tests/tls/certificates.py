@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from typing import NamedTuple
 
@@ -30,6 +31,13 @@ def identity(*names: str, common_name: str | None = None, ca: str = "main") -> I
 def roots(ca: str = "main") -> bytes:
     pem: bytes = authority(ca).cert_pem.bytes()
     return pem
+
+
+@functools.cache
+def expired(name: str) -> Identity:
+    past = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
+    certificate = authority("main").issue_cert(name, not_after=past)
+    return Identity(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())
 
 
 def server() -> Identity:
