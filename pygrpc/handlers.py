@@ -58,6 +58,22 @@ class _MethodHandler(_MethodHandlerFields, RpcMethodHandler):
     """A method handler made by one of the four factories."""
 
 
+#: The attribute that counts, by whether requests and responses are streams.
+_BEHAVIORS = (("unary_unary", "unary_stream"), ("stream_unary", "stream_stream"))
+
+
+def behavior_of(handler: RpcMethodHandler) -> Callable[..., Any]:
+    """The function that serves a method.
+
+    Args:
+        handler: A handler, maybe of the user's own: it need not have the attributes of other kinds, or has functions in
+            all of them, as wrappers of tracers do.
+    """
+    name = _BEHAVIORS[bool(handler.request_streaming)][bool(handler.response_streaming)]
+    behavior: Callable[..., Any] = getattr(handler, name)
+    return behavior
+
+
 class GenericRpcHandler(abc.ABC):
     """Finds method handlers by name."""
 

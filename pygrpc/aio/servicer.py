@@ -17,7 +17,7 @@ from pygrpc.compression import Compression
 from pygrpc.core.metadata import Header, InvalidMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
-from pygrpc.handlers import RpcMethodHandler
+from pygrpc.handlers import RpcMethodHandler, behavior_of
 from pygrpc.metadata import MetadataType, Metadatum
 from pygrpc.propagation import serve
 from pygrpc.status import CODES, StatusCode
@@ -395,8 +395,7 @@ class HandlerRunner:
             context._on_finished(context)
 
     async def _invoke(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
-        behavior = handler.unary_unary or handler.stream_stream or handler.stream_unary or handler.unary_stream
-        assert behavior is not None
+        behavior = behavior_of(handler)
         if _runs_in_loop(behavior):
             argument: Any = context.iterate_requests() if handler.request_streaming else await context.read()
             result = behavior(argument, context)

@@ -19,14 +19,14 @@ from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.credentials import ServerCredentials, insecure_server_credentials
-from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, require_handler
+from pygrpc.handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, behavior_of, require_handler
 from pygrpc.interceptors import find_handler
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 from pygrpc.sync import fork
 from pygrpc.sync.io_thread import IoThread
 from pygrpc.sync.server_transport import ServerTransport
-from pygrpc.sync.servicer import ServicerContext, behavior_of, serve
+from pygrpc.sync.servicer import ServicerContext, serve
 
 _LOGGER = logging.getLogger("pygrpc")
 

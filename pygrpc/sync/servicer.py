@@ -13,7 +13,7 @@ from pygrpc.core.metadata import Header, RawMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.errors import RpcError
-from pygrpc.handlers import RpcMethodHandler
+from pygrpc.handlers import RpcMethodHandler, behavior_of
 from pygrpc.metadata import MetadataType
 from pygrpc.status import StatusCode
 from pygrpc.sync.private_views import context_state, rpc_event
@@ -365,14 +365,6 @@ def _serialize(context: ServicerContext, response: Any) -> bytes | None:
             _LOGGER.exception("the serializer of a response raised")
     context.fail(StatusCode.INTERNAL, "Failed to serialize response!")
     return None
-
-
-def behavior_of(handler: RpcMethodHandler) -> Callable[..., Any]:
-    """The function that serves a method; a handler of the user's own need not have the attributes of other kinds."""
-    request = "stream" if handler.request_streaming else "unary"
-    response = "stream" if handler.response_streaming else "unary"
-    behavior: Callable[..., Any] = getattr(handler, f"{request}_{response}")
-    return behavior
 
 
 def serve(context: ServicerContext) -> None:

@@ -67,3 +67,18 @@ def test_handlers_are_known_as_long_as_nobody_else_is_to_be_asked_first() -> Non
     known = handlers.known_handlers({"/a.A/N": third}, services)
     assert known == {"/a.A/N": third, "/a.A/M": first, "/a.A/O": second}
     assert handlers.known_handlers({}, services[2:]) == {}
+
+
+@pytest.mark.parametrize("arity", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+def test_the_kind_of_a_handler_says_which_behaviour_counts(arity: str) -> None:
+    # Wrappers of tracers have all four, whatever the method is (ddtrace's do).
+    request, _, response = arity.partition("_")
+    wrapper = SimpleNamespace(
+        request_streaming=request == "stream",
+        response_streaming=response == "stream",
+        unary_unary="unary_unary",
+        unary_stream="unary_stream",
+        stream_unary="stream_unary",
+        stream_stream="stream_stream",
+    )
+    assert handlers.behavior_of(wrapper) == arity  # type: ignore[arg-type, comparison-overlap]

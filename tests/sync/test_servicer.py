@@ -10,7 +10,7 @@ import pytest
 
 import pygrpc
 from pygrpc import interfaces
-from pygrpc.sync.servicer import behavior_of
+from pygrpc.handlers import behavior_of
 from tests.sync.peers import BOUND, ECHO, Gate, serve, wait
 
 #: The servers of these tests are pygrpc's; clients are both.
