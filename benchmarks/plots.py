@@ -131,7 +131,7 @@ def _curve(curve: Curve, rows: Sequence[Mapping[str, Any]]) -> "Figure | None":
         low, high = axes.get_ylim()
         axes.set(xlabel=curve.axis, ylabel=label, ylim=(min(low, high / 100), high * 1.2))
     panels[0].legend()
-    figure.suptitle(f"{curve.title}: flat is good")
+    figure.suptitle(f"{curve.title}: flat or falling is good")
     return figure
 
 

@@ -213,7 +213,7 @@ GOALS = (
 
 @dataclass(frozen=True)
 class Curve:
-    """How the cost of a unit develops as the work grows; flat is good.
+    """How the cost of a unit develops as the work grows; flat or falling is good.
 
     Attributes:
         name: What `--only` calls it.
