@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def main() -> int:
     print(f"{header}\n", flush=True)
     started = monotonic()
     results = _measure(arguments)
-    took = f"The run took {monotonic() - started:,.0f} s."
+    took = f"The run took {monotonic() - started:,.0f} s. Load average at its end: {os.getloadavg()[0]:.2f}."
     print(f"{report.text(results)}\n{took}")
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     document = report.to_json({"environment": environment, "settings": settings, **report.document(results)})

@@ -15,7 +15,7 @@ from benchmarks import certificates, h2load
 from benchmarks.implementations import Implementation
 from benchmarks.scenarios import Scenario
 from benchmarks.work import WrongReply
-from benchmarks.worker import file_limit
+from benchmarks.worker import file_limit, reason
 
 ROOT = Path(__file__).resolve().parent.parent
 # How long a process may take for a step, beyond the time that it is given for it.
@@ -168,16 +168,17 @@ async def run(
     """
     results = {cell: Result(left_out=reason_to_leave_out(*cell)) for cell in cells}
     for number in range(rounds):
-        for scenario, implementation in _shuffled(cells, number):
+        for place, (scenario, implementation) in enumerate(_shuffled(cells, number), 1):
             result = results[scenario, implementation]
             if result.left_out or result.failed:
                 continue
-            progress(f"round {number + 1}/{rounds}: {scenario.name}, {implementation.name}")
+            progress(f"round {number + 1}/{rounds}, {place}/{len(cells)}: {scenario.name}, {implementation.name}")
             try:
                 result.samples.append(await measure(scenario, implementation, seconds))
-            except (Failed, WrongReply) as error:
-                result.failed = str(error)
-                progress(f"failed: {error}")
+            except Exception as error:
+                # Whatever it was: half an hour of measurements is not to be lost with one of them.
+                result.failed = str(error) if isinstance(error, (Failed, WrongReply)) else reason(error)
+                progress(f"failed: {result.failed}")
     return results
 
 

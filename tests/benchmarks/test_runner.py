@@ -37,8 +37,11 @@ async def test_a_round_measures_each_cell_once_and_keeps_scenarios_together() ->
     assert list(results) == cells
 
 
-@pytest.mark.parametrize("error", [Failed("server: no"), WrongReply("server: no")])
-async def test_a_cell_that_fails_is_not_tried_again_and_the_others_go_on(error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Failed("server: no"), "server: no"), (WrongReply("no"), "no"), (OSError("no room"), "OSError: no room")],
+)
+async def test_a_cell_that_fails_is_not_tried_again_and_the_others_go_on(error: Exception, reason: str) -> None:
     good, bad = cell("upload", "grpc.aio"), cell("upload", "pygrpc.aio")
     tried: list[str] = []
 
@@ -49,7 +52,7 @@ async def test_a_cell_that_fails_is_not_tried_again_and_the_others_go_on(error: 
         return sample()
 
     results = await run([good, bad], 3, 0.5, ignore, fake)
-    assert results[bad].failed == "server: no"
+    assert results[bad].failed == reason
     assert (len(results[good].samples), tried.count("pygrpc.aio")) == (3, 2)
 
 
