@@ -61,7 +61,8 @@ async def test_metadata_beyond_the_limit_of_a_response(client: Any, server: Any)
         assert await call(client, target, None, wide) == b"ping"
         error = await failure(client, target, None)
     assert error.code() is client.StatusCode.RESOURCE_EXHAUSTED
-    assert "received metadata size exceeds" in error.details()
+    # Either the client says so, or a server that has heard of its limit.
+    assert "exceed" in error.details()
 
 
 @ours
