@@ -4,7 +4,7 @@ Everything here is a wrapper around objects of the API, whatever library or test
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -98,6 +98,9 @@ def _failure(error: Exception) -> Failure:
 class _Intercepted:
     """What the multi-callables of all kinds have in common."""
 
+    #: How the interface calls the first parameter.
+    _request_name = "request"
+
     def __init__(self, make: Callable[[str], Any], method: str, intercept: Callable[..., Any]) -> None:
         """Keeps the parts.
 
@@ -111,15 +114,20 @@ class _Intercepted:
         self._intercept = intercept
         self._callable = make(method)
 
-    def _begin(self, how: Callable[[Any], Callable[..., Any]], request: Any, arguments: tuple[Any, ...]) -> Any:
+    def _bind(self, *arguments: Any, **options: Any) -> tuple[Any, ClientCallDetails]:
+        """Sorts what the user gave into the request, or an iterator of them, and the details of the call."""
+        if self._request_name in options:
+            arguments = (options.pop(self._request_name), *arguments)
+        return _sorted(self._method, *arguments, **options)
+
+    def _begin(self, how: Callable[[Any], Callable[..., Any]], request: Any, details: ClientCallDetails) -> Any:
         """Runs the interceptor.
 
         Args:
             how: Which way of calling to take of a multi-callable.
             request: The request, or an iterator of them.
-            arguments: The rest of what the user gave.
+            details: What else the user gave.
         """
-        details = ClientCallDetails(self._method, *arguments)
 
         def continuation(new_details: Any, new_request: Any) -> Any:
             # An interceptor may pass an object of its own that lacks what it doesn't care about.
@@ -128,6 +136,20 @@ class _Intercepted:
             return how(callable_)(new_request, **dict(zip(_FIELDS[1:], chosen, strict=True)))
 
         return self._intercept(continuation, details, request)
+
+
+def _sorted(
+    method: str,
+    request: Any,
+    /,
+    timeout: float | None = None,
+    metadata: MetadataType | None = None,
+    credentials: CallCredentials | None = None,
+    wait_for_ready: bool | None = None,
+    compression: Compression | None = None,
+) -> tuple[Any, ClientCallDetails]:
+    """Has the parameters that multi-callables of all kinds have behind the request."""
+    return request, ClientCallDetails(method, timeout, metadata, credentials, wait_for_ready, compression)
 
 
 def _as_outcome(callable_: Any) -> Callable[..., Any]:
@@ -144,120 +166,46 @@ def _as_outcome(callable_: Any) -> Callable[..., Any]:
     return call
 
 
+# Users see the parameters that the interfaces have; ``_bind`` sorts what was given.
+
+
 class _UnaryResponse(_Intercepted):
-    def _with_call(self, request: Any, *arguments: Any) -> tuple[Any, Any]:
-        call = self._begin(_as_outcome, request, arguments)
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.with_call(*arguments, **options)[0]
+
+    def with_call(self, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+        call = self._begin(_as_outcome, *self._bind(*arguments, **options))
         return call.result(), call
 
-    def _future(self, request: Any, *arguments: Any) -> Any:
+    def future(self, *arguments: Any, **options: Any) -> Any:
+        bound = self._bind(*arguments, **options)
         try:
-            return self._begin(lambda callable_: callable_.future, request, arguments)
+            return self._begin(lambda callable_: callable_.future, *bound)
         except Exception as error:
             return _failure(error)
 
 
 class _StreamResponse(_Intercepted):
-    def _start(self, request: Any, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        bound = self._bind(*arguments, **options)
         try:
-            return self._begin(lambda callable_: callable_, request, arguments)
+            return self._begin(lambda callable_: callable_, *bound)
         except Exception as error:
             return _failure(error)
 
 
-class _UnaryUnary(_UnaryResponse, UnaryUnaryMultiCallable[Any, Any]):
-    def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._with_call(request, timeout, metadata, credentials, wait_for_ready, compression)[0]
+class _UnaryUnary(_UnaryResponse, UnaryUnaryMultiCallable[Any, Any]): ...
 
-    def with_call(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._with_call(request, timeout, metadata, credentials, wait_for_ready, compression)
 
-    def future(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._future(request, timeout, metadata, credentials, wait_for_ready, compression)
+class _UnaryStream(_StreamResponse, UnaryStreamMultiCallable[Any, Any]): ...
 
 
 class _StreamUnary(_UnaryResponse, StreamUnaryMultiCallable[Any, Any]):
-    def __call__(
-        self,
-        request_iterator: Iterable[Any],
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)[0]
-
-    def with_call(
-        self,
-        request_iterator: Iterable[Any],
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
-
-    def future(
-        self,
-        request_iterator: Iterable[Any],
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._future(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
-
-
-class _UnaryStream(_StreamResponse, UnaryStreamMultiCallable[Any, Any]):
-    def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._start(request, timeout, metadata, credentials, wait_for_ready, compression)
+    _request_name = "request_iterator"
 
 
 class _StreamStream(_StreamResponse, StreamStreamMultiCallable[Any, Any]):
-    def __call__(
-        self,
-        request_iterator: Iterable[Any],
-        timeout: float | None = None,
-        metadata: MetadataType | None = None,
-        credentials: CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: Compression | None = None,
-    ) -> Any:
-        return self._start(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)
+    _request_name = "request_iterator"
 
 
 class _InterceptedChannel(Channel):
@@ -268,57 +216,25 @@ class _InterceptedChannel(Channel):
         self._interceptor = interceptor
 
     def _wrap(
-        self,
-        kind: str,
-        wrapper: type[_Intercepted],
-        interface: type[Any],
-        method: str,
-        *arguments: Any,
+        self, kind: str, wrapper: type[_Intercepted], interface: type[Any], method: str, *arguments: Any, **options: Any
     ) -> Any:
         make = getattr(self._channel, kind)
         if not isinstance(self._interceptor, interface):
-            return make(method, *arguments)
-        return wrapper(lambda name: make(name, *arguments), method, getattr(self._interceptor, f"intercept_{kind}"))
+            return make(method, *arguments, **options)
+        intercept = getattr(self._interceptor, f"intercept_{kind}")
+        return wrapper(lambda name: make(name, *arguments, **options), method, intercept)
 
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Any] | None = None,
-        _registered_method: bool | None = False,
-    ) -> Any:
-        arguments = (method, request_serializer, response_deserializer, _registered_method)
-        return self._wrap("unary_unary", _UnaryUnary, UnaryUnaryClientInterceptor, *arguments)
+    def unary_unary(self, *arguments: Any, **options: Any) -> Any:
+        return self._wrap("unary_unary", _UnaryUnary, UnaryUnaryClientInterceptor, *arguments, **options)
 
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Any] | None = None,
-        _registered_method: bool | None = False,
-    ) -> Any:
-        arguments = (method, request_serializer, response_deserializer, _registered_method)
-        return self._wrap("unary_stream", _UnaryStream, UnaryStreamClientInterceptor, *arguments)
+    def unary_stream(self, *arguments: Any, **options: Any) -> Any:
+        return self._wrap("unary_stream", _UnaryStream, UnaryStreamClientInterceptor, *arguments, **options)
 
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Any] | None = None,
-        _registered_method: bool | None = False,
-    ) -> Any:
-        arguments = (method, request_serializer, response_deserializer, _registered_method)
-        return self._wrap("stream_unary", _StreamUnary, StreamUnaryClientInterceptor, *arguments)
+    def stream_unary(self, *arguments: Any, **options: Any) -> Any:
+        return self._wrap("stream_unary", _StreamUnary, StreamUnaryClientInterceptor, *arguments, **options)
 
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes] | None = None,
-        response_deserializer: Callable[[bytes], Any] | None = None,
-        _registered_method: bool | None = False,
-    ) -> Any:
-        arguments = (method, request_serializer, response_deserializer, _registered_method)
-        return self._wrap("stream_stream", _StreamStream, StreamStreamClientInterceptor, *arguments)
+    def stream_stream(self, *arguments: Any, **options: Any) -> Any:
+        return self._wrap("stream_stream", _StreamStream, StreamStreamClientInterceptor, *arguments, **options)
 
     def subscribe(self, callback: Callable[[ChannelConnectivity], None], try_to_connect: bool = False) -> None:
         self._channel.subscribe(callback, try_to_connect=try_to_connect)

@@ -365,3 +365,26 @@ def test_one_response_does_not_look_like_a_stream(lib: Any, target: str) -> None
         call(made, "unary_unary", b"x")
         call(made, "unary_stream", b"x")
     assert found == [(False, False), (True, True)]
+
+
+@LIBRARIES
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_by_name(lib: Any, kind: str, target: str) -> None:
+    seen: list[Any] = []
+
+    def intercept(continuation: Any, details: Any, request: Any) -> Any:
+        seen.append((details.method, details.timeout, details.metadata, details.wait_for_ready, details.compression))
+        return continuation(details, request)
+
+    name, request = ("request", b"x") if kind.startswith("unary") else ("request_iterator", iter([b"x"]))
+    wrong = "request_iterator" if name == "request" else "request"
+    options = {"timeout": 20, "metadata": (("a", "b"),), "wait_for_ready": True, "compression": lib.Compression.Gzip}
+    with channel(lib, target, intercept) as made:
+        make = getattr(made, kind)
+        multicallable = make(method=f"/s/{kind}", request_serializer=None, response_deserializer=None)
+        response = multicallable(**{name: request}, **options)
+        assert response == b"x" if kind.endswith("unary") else next(response) == b"x"
+        for mistake in ({wrong: request}, {}, {name: request, "unknown": 1}, {name: request, "timeouts": 1}):
+            with pytest.raises(TypeError):
+                multicallable(**mistake)
+    assert seen == [(f"/s/{kind}", 20, (("a", "b"),), True, lib.Compression.Gzip)]
