@@ -126,25 +126,28 @@ class Variant:
         name: What is appended to the scenario's name.
         title: What is appended to the scenario's title.
         change: Returns the work with the addition.
+        scenarios: The names of the scenarios that have it.
         left_out: Who can't take part, and why not; by name.
     """
 
     name: str
     title: str
     change: Callable[[Work], Work]
+    scenarios: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+_CALLS = ("sequential", "concurrent", "h2load", "download", "upload", "latency")
 VARIANTS = (
-    Variant("tls", "TLS", lambda work: replace(work, tls=True)),
+    Variant("tls", "TLS", lambda work: replace(work, tls=True), (*_CALLS, "idle")),
     Variant(
         "dressed",
         "an interceptor on both sides, a deadline and 256 bytes of metadata",
         lambda work: replace(work, interceptors=True, timeout=30.0, metadata=256),
+        _CALLS,
         left_out=dict.fromkeys(RAW, _NO_METADATA),
     ),
 )
-_VARIED = ("sequential", "concurrent", "h2load", "download", "upload", "latency")
 
 
 def _varied(scenario: Scenario, variant: Variant) -> Scenario:
@@ -298,6 +301,6 @@ CURVES = (
 
 SCENARIOS = (
     *PLAIN,
-    *(_varied(scenario, variant) for variant in VARIANTS for scenario in PLAIN if scenario.name in _VARIED),
+    *(_varied(scenario, variant) for variant in VARIANTS for scenario in PLAIN if scenario.name in variant.scenarios),
     *(curve.scenario(point) for curve in CURVES for point in curve.points),
 )
