@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import functools
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ _LOGGER = logging.getLogger("pygrpc")
 _ACCEPT_TURNS = 3
 #: Seconds that clients have to answer the goodbye when no grace is given.
 _GOODBYE = 0.1
+_SHUTTING_DOWN = Status(StatusCode.UNAVAILABLE, "the server is shutting down")
 
 
 class _CallDetails(NamedTuple):
@@ -40,10 +41,22 @@ class _CallDetails(NamedTuple):
     invocation_metadata: RawMetadata
 
 
+class _Link:
+    """How what the event loop keeps finds its server without keeping it: one that nobody uses is collected, and stops.
+
+    While it stops, ``server`` keeps it after all.
+    """
+
+    __slots__ = ("server",)
+
+    def __init__(self, server: "Server") -> None:
+        self.server: Callable[[], Server | None] = weakref.ref(server)
+
+
 class _ServerTransport(Transport[ServerConnection]):
-    def __init__(self, server: "Server", loop: asyncio.AbstractEventLoop, security: ServerSecurity) -> None:
+    def __init__(self, link: _Link, loop: asyncio.AbstractEventLoop, security: ServerSecurity) -> None:
         super().__init__(loop)
-        self._server = server
+        self._link = link
         self._security = security
         self._auth_context: AuthContext | None = None
 
@@ -54,8 +67,9 @@ class _ServerTransport(Transport[ServerConnection]):
         except ConnectionError as error:
             _LOGGER.warning("a connection is refused: %s", error)
             self.abort()
-        limit = self._server._options.max_connections
-        if limit is not None and len(self._server._transports) > limit:
+        server = self._link.server()
+        limit = server._options.max_connections if server is not None else 0
+        if limit is not None and (server is None or len(server._transports) > limit):
             _LOGGER.debug("a connection is refused: there are %d already", limit)
             self.abort()
 
@@ -66,15 +80,23 @@ class _ServerTransport(Transport[ServerConnection]):
         return self._auth_context
 
     def make_core(self) -> ServerConnection:
-        core = self._server._make_connection(self)
-        self._server._transports.add(self)
+        server = self._link.server()
+        assert server is not None
+        core = server._make_connection(self)
+        server._transports.add(self)
         return core
 
     def on_lost(self, reason: str) -> None:
-        self._server._on_lost(self)
+        server = self._link.server()
+        if server is not None:
+            server._on_lost(self)
 
     def on_call(self, call: ServerCall) -> None:
-        self._server._on_call(call, self)
+        server = self._link.server()
+        if server is None:
+            call.finish(_SHUTTING_DOWN, [])
+        else:
+            server._on_call(call, self)
 
 
 class Server(base.Server):
@@ -96,6 +118,7 @@ class Server(base.Server):
         if maximum_concurrent_rpcs is not None and maximum_concurrent_rpcs <= 0:
             raise ValueError(f"maximum_concurrent_rpcs must be positive, not {maximum_concurrent_rpcs}")
         self._interceptors = _checked_interceptors(interceptors)
+        self._link = _Link(self)
         self._searches: set[HandlerSearch] = set()
         self._executor = executor
         self._generic = list(handlers or ())
@@ -166,7 +189,7 @@ class Server(base.Server):
             tls: dict[str, Any] = {}
             if context is not None:
                 tls = {"ssl": context, "ssl_handshake_timeout": self._options.handshake_timeout}
-            factory = functools.partial(_ServerTransport, self, loop, security)
+            factory = functools.partial(_ServerTransport, self._link, loop, security)
             for listener in binding.sockets:
                 self._listeners.append(await loop.create_server(factory, sock=listener, backlog=BACKLOG, **tls))
 
@@ -178,7 +201,7 @@ class Server(base.Server):
         """
         if self._loop is None or self._stopping is not None:
             raise ConnectionError("the server is not started" if self._loop is None else "the server is stopping")
-        return _ServerTransport(self, self._loop, ServerSecurity(insecure_server_credentials()))
+        return _ServerTransport(self._link, self._loop, ServerSecurity(insecure_server_credentials()))
 
     # Calls.
 
@@ -198,7 +221,7 @@ class Server(base.Server):
     def _on_call(self, call: ServerCall, transport: _ServerTransport) -> None:
         """Finds the handler of a new call, or refuses it."""
         if self._stopping is not None:
-            call.finish(Status(StatusCode.UNAVAILABLE, "the server is shutting down"), [])
+            call.finish(_SHUTTING_DOWN, [])
             return
         active = len(self._contexts) + len(self._searches)
         if self._maximum_calls is not None and active >= self._maximum_calls:
@@ -219,7 +242,8 @@ class Server(base.Server):
                 call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
                 return
         self._watch_deadline(call)
-        self._make_context(call, handler, transport).begin_when_ready(self._run)
+        assert self._runner is not None
+        self._make_context(call, handler, transport).begin_when_ready(self._runner.begin)
 
     def _watch_deadline(self, call: ServerCall) -> None:
         if call.deadline is not None:
@@ -264,18 +288,6 @@ class Server(base.Server):
                     return require_handler(handler, details.method)
         return handler
 
-    def _run(self, context: ServicerContext) -> None:
-        assert self._runner is not None and self._loop is not None
-        coroutine = self._runner.run(context, context.handler)
-        if sys.version_info >= (3, 12):
-            # An eager task: most handlers end without waiting for anything, and need no turn of the loop.
-            context.task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
-        elif self._loop.get_task_factory() is None:
-            # What create_task does, at half its cost; the name says more than the number that a task gets otherwise.
-            context.task = asyncio.Task(coroutine, loop=self._loop, name=context.method)
-        else:
-            context.task = self._loop.create_task(coroutine)
-
     def _on_lost(self, transport: _ServerTransport) -> None:
         self._transports.discard(transport)
         if not self._transports:
@@ -310,9 +322,8 @@ class Server(base.Server):
             transport.flush()
         while self._transports and (left := self._grace_ends - self._loop.time()) > 0:
             await self._wait_empty(left)
-        status = Status(StatusCode.UNAVAILABLE, "the server is shutting down")
         for transport in list(self._transports):
-            transport.core.cancel_calls(status)
+            transport.core.cancel_calls(_SHUTTING_DOWN)
             transport.flush()
         await self._wait_empty(_GOODBYE)
         for transport in list(self._transports):
@@ -357,10 +368,21 @@ class Server(base.Server):
         return False
 
     def __del__(self) -> None:
-        """Closes what was bound but never started."""
-        if getattr(self, "_loop", None) is None:
+        """Stops a server that nobody can use any more, in its loop: garbage may be collected in any thread."""
+        loop = getattr(self, "_loop", None)
+        if loop is None:
             for binding, _ in getattr(self, "_bindings", ()):
                 binding.close()
+        elif self._stopping is None and not loop.is_closed():
+            self._link.server = lambda: self
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._stop_at_once)
+
+    def _stop_at_once(self) -> None:
+        assert self._loop is not None
+        if self._stopping is None:
+            self._grace_ends = self._loop.time()
+            self._stopping = self._loop.create_task(self._stop())
 
 
 def _checked_interceptors(interceptors: Sequence[Any] | None) -> tuple[ServerInterceptor, ...]:

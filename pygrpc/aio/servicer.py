@@ -5,6 +5,7 @@ import contextvars
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NoReturn
@@ -361,6 +362,18 @@ class HandlerRunner:
         """
         self._loop = loop
         self._executor = executor
+
+    def begin(self, context: ServicerContext) -> None:
+        """Runs the handler of a call in a task."""
+        coroutine = self.run(context, context.handler)
+        if sys.version_info >= (3, 12):
+            # An eager task: most handlers end without waiting for anything, and need no turn of the loop.
+            context.task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+        elif self._loop.get_task_factory() is None:
+            # What create_task does, at half its cost; the name says more than the number that a task gets otherwise.
+            context.task = asyncio.Task(coroutine, loop=self._loop, name=context.method)
+        else:
+            context.task = self._loop.create_task(coroutine)
 
     async def run(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
         """Runs a handler to its end and sends its status; raises nothing."""

@@ -1,0 +1,88 @@
+"""Servers that are dropped without being stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from pygrpc import StatusCode, aio
+from tests.aio.support import failure, make_server, method, never, until
+
+
+async def started(**settings: Any) -> tuple[aio.Server, int]:
+    server = make_server(options=[("grpc.so_reuseport", 0)], **settings)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, port
+
+
+async def until_free(port: int) -> None:
+    """Waits until nobody listens on a port any more."""
+
+    def free() -> bool:
+        try:
+            make_server(options=[("grpc.so_reuseport", 0)]).add_insecure_port(f"127.0.0.1:{port}")
+        except RuntimeError:
+            return False
+        return True
+
+    await until(free)
+
+
+async def until_dead(server: weakref.ref[aio.Server]) -> None:
+    """Waits until a server has stopped and is gone, with what the collector has to find."""
+    while server() is not None:
+        await asyncio.sleep(0)
+        gc.collect()
+
+
+async def test_a_server_that_is_dropped_stops() -> None:
+    server, port = await started()
+    gone = weakref.ref(server)
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert await method(channel, "uu")(b"x") == b"x"
+        del server
+        gc.collect()
+        await until_free(port)
+        assert (await failure(method(channel, "uu")(b"x"))).code() is StatusCode.UNAVAILABLE
+    await until_dead(gone)
+
+
+@pytest.mark.parametrize("in_a_cycle", [True, False])
+async def test_a_server_that_is_dropped_ends_its_calls(in_a_cycle: bool) -> None:
+    async def stuck(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"begun"
+        await never()
+
+    server, port = await started(us=stuck)
+    gone = weakref.ref(server)
+    if in_a_cycle:
+        server.itself = server  # type: ignore[attr-defined]
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = method(channel, "us")(b"x")
+        assert await call.read() == b"begun"
+        del server
+        gc.collect()
+        assert (await failure(call.read())).code() is StatusCode.UNAVAILABLE
+    await until_free(port)
+    await until_dead(gone)
+
+
+async def test_who_waits_for_a_server_keeps_it() -> None:
+    server, port = await started()
+    waiting = asyncio.create_task(server.wait_for_termination())
+    await asyncio.sleep(0)
+    gone = weakref.ref(server)
+    del server
+    gc.collect()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert await method(channel, "uu")(b"x") == b"x"
+    kept = gone()
+    assert kept is not None
+    await kept.stop(None)
+    await waiting
