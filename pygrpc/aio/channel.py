@@ -173,6 +173,8 @@ class Channel(base.Channel):
         """Gives a call to the connection, or lets it wait for one; one that has ended is passed over."""
         if call.ended:
             return
+        if wait_for_ready:
+            call.wait_for_ready = True
         if call.deadline is not None:
             assert self._loop is not None and self._deadlines is not None
             if call.deadline <= self._loop.time():
@@ -328,7 +330,7 @@ class Channel(base.Channel):
     def on_unsent(self, calls: list[ClientCall]) -> None:
         """No server has handled these calls; they go to the next connection as if nothing had happened."""
         for call in calls:
-            self._dispatch(call, True)
+            self._dispatch(call, call.wait_for_ready)
 
     def on_lost(self, transport: ClientTransport) -> None:
         """A connection is closed."""

@@ -105,6 +105,8 @@ class Channel(interfaces.Channel):
         self.check_open()
         if call.ended:
             return
+        if wait_for_ready:
+            call.wait_for_ready = True
         now = time.monotonic()
         # Nobody may have read for a while, and the server may have said goodbye.
         self.driver.look(now, _STALE)
@@ -248,7 +250,7 @@ class Channel(interfaces.Channel):
     def on_unsent(self, calls: list[ClientCall]) -> None:
         """No server has handled these calls; they go to the next connection as if nothing had happened."""
         for call in calls:
-            self._dispatch(call, True, time.monotonic())
+            self._dispatch(call, call.wait_for_ready, time.monotonic())
 
     def on_lost(self, transport: ClientTransport) -> None:
         """A connection is closed."""

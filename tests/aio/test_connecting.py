@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pygrpc import StatusCode, aio
+from pygrpc import ChannelConnectivity, StatusCode, aio
 from tests.aio.support import failure, make_server, method, serving, until
 
 EAGER = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100))
@@ -92,3 +92,28 @@ async def test_a_call_keeps_its_channel() -> None:
             assert await stream.read() == message
         await stream.done_writing()
         assert await stream.read() is aio.EOF
+
+
+@pytest.mark.parametrize("wait_for_ready", [False, True])
+async def test_a_call_that_finds_its_connection_gone_waits_only_if_it_waits_for_ready(wait_for_ready: bool) -> None:
+    # The server refuses the call with its goodbye, and is gone for good or for a while.
+    server = make_server(options=[("grpc.so_reuseport", 0)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}", EAGER) as channel:
+        uu = method(channel, "uu")
+        assert await uu(b"x") == b"x"
+        connection = channel._current.core  # type: ignore[attr-defined]
+        call = uu(b"late", wait_for_ready=wait_for_ready)
+        connection.goaway_received(1, 0, b"")
+        await server.stop(None)
+        if not wait_for_ready:
+            assert (await failure(call)).code() is StatusCode.UNAVAILABLE
+            return
+        while (state := channel.get_state()) is not ChannelConnectivity.TRANSIENT_FAILURE:
+            await channel.wait_for_state_change(state)
+        again = make_server(options=[("grpc.so_reuseport", 0)])
+        again.add_insecure_port(f"127.0.0.1:{port}")
+        await again.start()
+        assert await call == b"late"
+        await again.stop(None)
