@@ -34,6 +34,10 @@ _LOGGER = logging.getLogger("pygrpc")
 #: Seconds without a leader after which the watcher takes the lead.
 WATCH_DELAY = 0.2
 
+#: Seconds that a thread waits at most before it looks up. A signal that comes between CPython's last look at signals
+#: and the system call doesn't end that, so a wait without an end would never hear of it.
+_PATIENCE = 2.0
+
 #: What ``_leader`` is while a thread leads that waits for something, and while the watcher does. A sleeper stands for a
 #: follower that has been given the lead and does not know yet.
 _WAITER = object()
@@ -248,7 +252,7 @@ class Driver:
         sleeper.acquire()
         waiters.append(sleeper)
         self._followers[sleeper] = None
-        timeout = -1 if until is None else min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+        timeout = _PATIENCE if until is None else min(max(0.0, until - time.monotonic()), _PATIENCE)
         interrupted = True
         try:
             self.lock.release()
@@ -286,6 +290,8 @@ class Driver:
         if until is not None and (when is None or until < when):
             when = until
         timeout = None if when is None else when - time.monotonic()
+        if polls_for is not _WATCHER and (timeout is None or timeout > _PATIENCE):
+            timeout = _PATIENCE
         seat.sit_down()
         self._polls_for, self._poll_ends = polls_for, when
         if self._put_off:

@@ -384,6 +384,25 @@ def test_an_action_that_comes_just_before_the_poll_is_done(inbox: Inbox) -> None
     assert inbox.take(done.is_set)
 
 
+def test_a_waiter_looks_up_even_if_nobody_wakes_it(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_PATIENCE", 0.001)
+    looks: queue.SimpleQueue[str] = queue.SimpleQueue()
+    done = threading.Event()
+
+    def ready() -> bool:
+        looks.put(threading.current_thread().name)
+        return done.is_set()
+
+    # One leads and the other follows.
+    threads = run(lambda: inbox.take(ready), lambda: inbox.take(ready))
+    seen = [looks.get(timeout=BOUND) for _ in range(20)]
+    while len(set(seen)) < 2 or min(map(seen.count, set(seen))) < 5:
+        seen.append(looks.get(timeout=BOUND))
+        assert len(seen) < 10_000
+    done.set()
+    join(threads)
+
+
 def test_an_action_is_done_by_the_leader(inbox: Inbox) -> None:
     done = threading.Event()
     threads = run(lambda: inbox.take(done.is_set))
