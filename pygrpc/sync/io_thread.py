@@ -8,12 +8,15 @@ import errno
 import heapq
 import itertools
 import logging
+import os
+import select
 import selectors
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from pygrpc.sync.poller import WakeUp
 
@@ -42,6 +45,8 @@ class IoThread:
         """
         self._name = name
         self._selector: selectors.BaseSelector | None = None
+        #: The selector's own epoll, which any thread may change while this one waits; None on systems without.
+        self._epoll: Any = None
         self._wake_up: WakeUp | None = None
         self._ident: int | None = None
         self._posted: deque[Callable[[], object]] = deque()
@@ -57,6 +62,8 @@ class IoThread:
     def start(self) -> None:
         """Starts the thread."""
         self._selector = selectors.DefaultSelector()
+        if isinstance(self._selector, getattr(selectors, "EpollSelector", ())):
+            self._epoll = select.epoll.fromfd(os.dup(self._selector.fileno()))
         wake_up = self._wake_up = WakeUp()
         self._selector.register(wake_up.fileno(), READ, lambda _: wake_up.clear())
         self._running = True
@@ -68,15 +75,31 @@ class IoThread:
         if not self.is_current and self._wake_up is not None:
             self._wake_up.set()
 
+    def call_at(self, when: float, action: Callable[[], object]) -> None:
+        """Runs something in this thread at a time, in monotonic seconds; safe from any thread, which wakes this one."""
+        if self.is_current:
+            heapq.heappush(self._timers, (when, next(self._count), action))
+        else:
+            self.post(lambda: self.call_at(when, action))
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether other threads can take over a socket for a while."""
+        return self._epoll is not None
+
+    def pause(self, fd: int) -> None:
+        """Stops to watch a descriptor that is registered; safe from any thread."""
+        self._epoll.modify(fd, 0)
+
+    def resume(self, fd: int, mask: int) -> None:
+        """Watches it again; safe from any thread."""
+        self._epoll.modify(fd, (select.EPOLLIN if mask & READ else 0) | (select.EPOLLOUT if mask & WRITE else 0))
+
     # For the thread itself.
 
     def end(self) -> None:
         """Ends the thread behind what has been posted so far."""
         self._running = False
-
-    def call_at(self, when: float, action: Callable[[], object]) -> None:
-        """Runs something at a time, in monotonic seconds."""
-        heapq.heappush(self._timers, (when, next(self._count), action))
 
     def register(self, sock: socket.socket, mask: int, handler: Handler) -> None:
         """Watches a socket; the handler gets the events."""
@@ -149,6 +172,8 @@ class IoThread:
         self._running = False
         if self._selector is not None:
             self._selector.close()
+        if self._epoll is not None:
+            self._epoll.close()
         if self._wake_up is not None:
             self._wake_up.close()
 

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent import futures
 from typing import Any, NamedTuple
 
 from pygrpc import interfaces
@@ -26,7 +25,8 @@ from pygrpc.status import StatusCode
 from pygrpc.sync import fork
 from pygrpc.sync.io_thread import IoThread
 from pygrpc.sync.server_transport import ServerTransport
-from pygrpc.sync.servicer import ServicerContext, serve
+from pygrpc.sync.servicer import ServicerContext
+from pygrpc.sync.workers import Workers
 
 _LOGGER = logging.getLogger("pygrpc")
 
@@ -43,32 +43,23 @@ class _CallDetails(NamedTuple):
 
 
 class Handlers:
-    """The handlers of a server, and how many calls they may serve at a time."""
+    """The handlers of a server."""
 
-    def __init__(
-        self,
-        executor: Any,
-        interceptors: Sequence[interfaces.ServerInterceptor],
-        maximum: int | None,
-    ) -> None:
+    def __init__(self, interceptors: Sequence[interfaces.ServerInterceptor]) -> None:
         """Starts without handlers.
 
         Args:
-            executor: Where handlers run.
             interceptors: What is asked before a handler is looked for.
-            maximum: The number of calls above which new ones are refused, or None.
         """
-        self._executor = executor
         self._interceptors = tuple(interceptors)
-        self._maximum = maximum
-        self._active = 0
         self._lock = threading.Lock()
         self.generic: list[GenericRpcHandler] = []
         self.registered: dict[str, RpcMethodHandler] = {}
 
     def find(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
-        """Finds the handler of a call, by way of the interceptors."""
-        return find_handler(self._interceptors, self._find, details)
+        """Finds the handler of a call, by way of the interceptors; for one call at a time, as in grpcio."""
+        with self._lock:
+            return find_handler(self._interceptors, self._find, details)
 
     def _find(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
         handler = self.registered.get(details.method)
@@ -80,37 +71,13 @@ class Handlers:
                 return require_handler(handler, details.method)
         return None
 
-    def admit(self) -> bool:
-        """Counts one more call, unless there are as many as allowed; returns whether there was room."""
-        with self._lock:
-            if self._maximum is not None and self._active >= self._maximum:
-                return False
-            self._active += 1
-            return True
-
-    def finished(self) -> None:
-        """One of the calls that were admitted is over."""
-        with self._lock:
-            self._active -= 1
-
-    def submit(self, context: ServicerContext, variables: contextvars.Context) -> None:
-        """Has the executor run the handler of a call."""
-        executor = getattr(behavior_of(context.handler), "experimental_thread_pool", None)
-        if not isinstance(executor, futures.ThreadPoolExecutor):
-            executor = self._executor
-        try:
-            executor.submit(variables.run, serve, context)
-        except Exception as error:
-            _LOGGER.exception("the executor of a server takes no work")
-            context.fail(StatusCode.UNAVAILABLE, f"the server's executor takes no work: {error}")
-            context.finished()
-
 
 class _Service:
     """What goes on in the I/O thread: it doesn't know the Server, so that one which nobody holds is collected."""
 
-    def __init__(self, handlers: Handlers, options: Options) -> None:
+    def __init__(self, handlers: Handlers, workers: Workers, options: Options) -> None:
         self._handlers = handlers
+        self._workers = workers
         self._options = options
         self._limits = message_limits(options)
         self._settings = http2_settings(options)
@@ -122,6 +89,7 @@ class _Service:
         self._bindings: list[tuple[Binding, ServerSecurity]] = []
         self._transports: set[ServerTransport] = set()
         self._deadlines: Deadlines[ServerCall] = Deadlines()
+        self._deadlines_lock = threading.Lock()
         self._deadline_at: float | None = None
         self._grace_ends: float | None = None
         fork.register(self)
@@ -205,49 +173,51 @@ class _Service:
         details = _CallDetails(call.head.path, call.head.metadata)
         try:
             handler = variables.run(self._handlers.find, details)
+            behavior = None if handler is None else behavior_of(handler)
         except Exception as error:
             _LOGGER.exception("Exception servicing handler: %s", error)
             _refuse(call, transport, Status(StatusCode.UNKNOWN, "Error in service handler!"))
             return
-        if handler is None:
+        if handler is None or behavior is None:
             _refuse(call, transport, _NOT_FOUND)
-        elif not self._handlers.admit():
+        elif not self._workers.admit():
             _refuse(call, transport, _LIMIT)
         else:
-            self._begin(call, handler, transport, variables)
+            self._begin(call, ServicerContext(call, handler, behavior, transport, variables, self._workers.finished))
 
-    def _begin(
-        self, call: ServerCall, handler: RpcMethodHandler, transport: ServerTransport, variables: contextvars.Context
-    ) -> None:
-        def ready(context: ServicerContext) -> None:
-            self._handlers.submit(context, variables)
-
-        context = ServicerContext(call, handler, transport, ready, self._handlers.finished)
-        with transport:
+    def _begin(self, call: ServerCall, context: ServicerContext) -> None:
+        with context.transport:
             if call.ended:
-                self._handlers.finished()
+                self._workers.finished()
                 return
             call.set_compression(self._options.response_compression)
             context.begin()
         if call.deadline is not None:
-            self._deadlines.add(call)
-            self._watch_deadline(call.deadline)
+            with self._deadlines_lock:
+                self._deadlines.add(call)
+                self._watch_deadline(call.deadline)
+
+    def on_ready(self, context: ServicerContext) -> None:
+        self._workers.submit(context)
 
     # Deadlines.
 
     def _watch_deadline(self, deadline: float) -> None:
+        """Has the I/O thread look at a time at the latest; requires the lock of the deadlines."""
         if self._deadline_at is None or deadline < self._deadline_at:
             self._deadline_at = deadline
             self.io.call_at(deadline, self._on_deadline)
 
     def _on_deadline(self) -> None:
-        self._deadline_at = None
-        for call in self._deadlines.pop_expired(time.monotonic()):
+        with self._deadlines_lock:
+            self._deadline_at = None
+            expired = self._deadlines.pop_expired(time.monotonic())
+            following = self._deadlines.next()
+            if following is not None:
+                self._watch_deadline(following)
+        for call in expired:
             if isinstance(call.listener, ServicerContext):
                 call.listener.expire()
-        following = self._deadlines.next()
-        if following is not None:
-            self._watch_deadline(following)
 
     # Stopping.
 
@@ -363,8 +333,8 @@ class Server(interfaces.Server):
         """
         if not isinstance(maximum_concurrent_rpcs, int | None):
             raise TypeError(f"maximum_concurrent_rpcs must be a number or None, not {maximum_concurrent_rpcs!r}")
-        self._handlers = Handlers(thread_pool, interceptors or (), maximum_concurrent_rpcs)
-        self._service = _Service(self._handlers, options)
+        self._handlers = Handlers(interceptors or ())
+        self._service = _Service(self._handlers, Workers(thread_pool, maximum_concurrent_rpcs), options)
         self.add_generic_rpc_handlers(handlers or ())
 
     # Set-up.

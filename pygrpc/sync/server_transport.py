@@ -1,4 +1,7 @@
-"""One connection of a server: the I/O thread reads it, and any thread writes to it under its lock."""
+"""One connection of a server: the I/O thread reads it, or a worker for a while; any thread writes to it.
+
+One lock guards all of it. Two threads may come to read at the same time: each takes what it finds.
+"""
 
 import logging
 import socket
@@ -13,13 +16,22 @@ from pygrpc._tls import ServerSecurity
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
 from pygrpc.sync.io_thread import READ, WRITE, IoThread
+from pygrpc.sync.poller import READ as POLL_READ
+from pygrpc.sync.poller import Poller, create_poller, milliseconds
 from pygrpc.sync.transport import Transport
 
 _LOGGER = logging.getLogger("pygrpc")
 
 
+#: Seconds that a worker waits for the next call. A client that makes one call after the other needs less, even on
+#: a busy machine.
+_LINGER = 0.01
+#: Calls one after the other that make this a habit of the client.
+_HABIT = 2
+
+
 class TransportOwner(Protocol):
-    """The server that connections belong to; all methods but the first are called in the I/O thread."""
+    """The server that connections belong to."""
 
     io: IoThread
 
@@ -29,8 +41,11 @@ class TransportOwner(Protocol):
     def on_call(self, call: ServerCall, transport: "ServerTransport") -> None:
         """A call has begun; the lock is not held."""
 
+    def on_ready(self, context: Any) -> None:
+        """A handler can start; called in the I/O thread, and the lock is not held."""
+
     def on_lost(self, transport: "ServerTransport") -> None:
-        """A connection is closed."""
+        """A connection is closed; called in the I/O thread."""
 
 
 class ServerTransport(Transport[ServerConnection]):
@@ -52,6 +67,13 @@ class ServerTransport(Transport[ServerConnection]):
         self._security = security
         self._auth_context: AuthContext | None = None
         self._new_calls: list[ServerCall] = []
+        #: The contexts whose handlers can start, for whoever has just read.
+        self.ready: list[Any] = []
+        #: Whether a worker reads, and what it polls.
+        self._taken_over = False
+        #: How many calls have begun in a row while no other was going on.
+        self._alone = 0
+        self._poller: Poller | None = None
         self._wants_write = False
         self._timer_at: float | None = None
         self.lock = threading.Lock()
@@ -100,6 +122,69 @@ class ServerTransport(Transport[ServerConnection]):
         """Has the I/O thread run something soon, without the lock."""
         self._io.post(action)
 
+    # Reading: in the I/O thread, or in a worker that waits for the next call.
+
+    @property
+    def may_be_taken_over(self) -> bool:
+        """Whether the client makes one call after the other, and the I/O thread need not wait for the next."""
+        return self._alone >= _HABIT and self._io.can_pause and len(self.core.calls) <= 1
+
+    def take_over(self) -> bool:
+        """Has the I/O thread wait for nothing here until ``linger`` or ``give_back``; returns whether it does so."""
+        with self.lock:
+            if self.closed or self._taken_over:
+                return False
+            self._taken_over = True
+            self._io.pause(self.socket.fileno())
+            return True
+
+    def give_back(self) -> None:
+        """Has the I/O thread wait here again."""
+        with self.lock:
+            self._taken_over = False
+            if not self.closed:
+                self._io.resume(self.socket.fileno(), self._mask)
+
+    def linger(self) -> list[Any]:
+        """Waits a moment for the next call on a connection that was taken over, and gives it back.
+
+        Returns:
+            The contexts of calls whose handlers can start, for the caller to see to.
+        """
+        with self.lock:
+            if self._poller is None and not self.closed:
+                self._poller = create_poller()
+                self._poller.register(self.socket.fileno(), POLL_READ)
+        try:
+            self._wait_for_calls(time.monotonic() + _LINGER)
+        finally:
+            # The next handler may take its time, so somebody else has to read meanwhile.
+            self.give_back()
+        return self._take_ready()
+
+    def _wait_for_calls(self, until: float) -> None:
+        now = time.monotonic()
+        while self._poller is not None and now < until and self._poller.poll(milliseconds(until - now)):
+            now = time.monotonic()
+            with self:
+                if not self.closed:
+                    self.receive(now)
+                if self.closed or self._new_calls or self.ready:
+                    return
+
+    def _take_ready(self) -> list[Any]:
+        """Begins the calls that have just come; returns those whose handlers can start."""
+        with self.lock:
+            calls, self._new_calls = self._new_calls, []
+        if calls:
+            self._alone = self._alone + 1 if len(self.core.calls) == 1 else 0
+            for call in calls:
+                self._owner.on_call(call, self)
+        self._set_timer()
+        with self.lock:
+            ready, self.ready = self.ready, []
+        return ready
+
     # What the I/O thread does.
 
     def _on_event(self, mask: int) -> None:
@@ -113,13 +198,11 @@ class ServerTransport(Transport[ServerConnection]):
                 self.receive(time.monotonic())
             if mask & WRITE:
                 self.dirty = True
-        self._begin_calls()
-        self._set_timer()
+        self._hand_on()
 
-    def _begin_calls(self) -> None:
-        calls, self._new_calls = self._new_calls, []
-        for call in calls:
-            self._owner.on_call(call, self)
+    def _hand_on(self) -> None:
+        for context in self._take_ready():
+            self._owner.on_ready(context)
 
     def _shake_hands(self) -> None:
         tls: Any = self.socket
@@ -153,8 +236,7 @@ class ServerTransport(Transport[ServerConnection]):
             with self:
                 self.core.handle_timeout(time.monotonic())
                 self.dirty = True
-            self._begin_calls()
-            self._set_timer()
+            self._hand_on()
 
     def flush(self) -> None:  # noqa: D102 - the contract is in Transport
         if not self._handshaking:
@@ -166,9 +248,13 @@ class ServerTransport(Transport[ServerConnection]):
         self._wants_write = wanted
         self._in_io_thread(self._watch)
 
+    @property
+    def _mask(self) -> int:
+        return READ | WRITE if self._wants_write else READ
+
     def _watch(self) -> None:
         if not self.closed:
-            self._io.modify(self.socket, READ | WRITE if self._wants_write else READ)
+            self._io.modify(self.socket, self._mask)
 
     def on_lost(self, reason: str) -> None:  # noqa: D102
         self._in_io_thread(self._close)

@@ -1,10 +1,11 @@
 """A call as its handler sees it, and how a handler is run."""
 
+import contextvars
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from pygrpc import interfaces, propagation
 from pygrpc._auth_context import peer_identities, peer_identity_key
@@ -13,7 +14,7 @@ from pygrpc.core.metadata import Header, RawMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.errors import RpcError
-from pygrpc.handlers import RpcMethodHandler, behavior_of
+from pygrpc.handlers import RpcMethodHandler
 from pygrpc.metadata import MetadataType
 from pygrpc.status import StatusCode
 from pygrpc.sync.private_views import context_state, rpc_event
@@ -25,6 +26,13 @@ _LOGGER = logging.getLogger("pygrpc")
 _NO_DEADLINE = 9.2e18
 
 
+class Worker(Protocol):
+    """Whoever runs a handler."""
+
+    def take_over(self, context: "ServicerContext") -> None:
+        """The response is about to be sent: the worker may take over the connection before the client can react."""
+
+
 class ServicerContext(interfaces.ServicerContext):
     """A call as its handler sees it; one object per call, which also listens to the core."""
 
@@ -32,8 +40,9 @@ class ServicerContext(interfaces.ServicerContext):
         self,
         core: ServerCall,
         handler: RpcMethodHandler,
+        behavior: Callable[..., Any],
         transport: ServerTransport,
-        on_ready: Callable[["ServicerContext"], None],
+        variables: contextvars.Context,
         on_finished: Callable[[], None],
     ) -> None:
         """Takes over a call whose handler is known.
@@ -41,16 +50,22 @@ class ServicerContext(interfaces.ServicerContext):
         Args:
             core: The call.
             handler: What serves it.
-            transport: The connection that it is on.
-            on_ready: Told once, in the I/O thread and without the lock, when the handler can start: for a single
-                request when that is here, for a stream of them at once.
+            behavior: The handler's function; see ``handlers.behavior_of``.
+            transport: The connection that it is on. It is told once when the handler can start: for a single request
+                when that is here, for a stream of them at once.
+            variables: What the handler runs in.
             on_finished: Told once when the handler has ended, or can't start any more.
         """
         self._core = core
         self.handler = handler
-        self._transport = transport
-        self._on_ready: Callable[[ServicerContext], None] | None = on_ready
+        self.behavior = behavior
+        self.transport = transport
+        self.variables = variables
         self._on_finished = on_finished
+        #: Who is asked before the response to a single request goes out, and whether it has taken the connection over.
+        self.worker: Worker | None = None
+        self.connection_is_ours = False
+        self._waits_for_request = True
         self._condition: threading.Condition | None = None
         self._callbacks: list[Callable[[], None]] | None = []
         self._code: Any = None
@@ -76,12 +91,11 @@ class ServicerContext(interfaces.ServicerContext):
             core._requests_complete()
 
     def _be_ready(self) -> None:
-        on_ready, self._on_ready = self._on_ready, None
-        if on_ready is not None:
-            self._transport.when_unlocked(lambda: on_ready(self))
+        self._waits_for_request = False
+        self.transport.ready.append(self)
 
     def on_requests(self) -> None:  # noqa: D102
-        if self._on_ready is not None:
+        if self._waits_for_request:
             self._be_ready()
         else:
             self._wake()
@@ -91,10 +105,10 @@ class ServicerContext(interfaces.ServicerContext):
 
     def on_cancelled(self) -> None:  # noqa: D102
         self._cancelled = True
-        if self._on_ready is not None:
+        if self._waits_for_request:
             # The request never came, so no handler will end this.
-            self._on_ready = None
-            self._transport.when_unlocked(self._on_finished)
+            self._waits_for_request = False
+            self._on_finished()
         self._wake()
 
     def on_closed(self) -> None:  # noqa: D102
@@ -102,7 +116,7 @@ class ServicerContext(interfaces.ServicerContext):
         self._core.listener = None
         callbacks, self._callbacks = self._callbacks, None
         if callbacks:
-            self._transport.when_unlocked(lambda: _run_callbacks(callbacks))
+            self.transport.when_unlocked(lambda: _run_callbacks(callbacks))
         self._wake()
 
     def _wake(self) -> None:
@@ -112,18 +126,18 @@ class ServicerContext(interfaces.ServicerContext):
     def _wait(self, ready: Callable[[], bool]) -> None:
         """Waits until something is so; requires the lock, which is free meanwhile."""
         if self._condition is None:
-            self._condition = threading.Condition(self._transport.lock)
+            self._condition = threading.Condition(self.transport.lock)
         while True:
             # Before the look and not behind it: writing may be what makes it so.
-            if self._transport.dirty:
-                self._transport.flush()
+            if self.transport.dirty:
+                self.transport.flush()
             if ready():
                 return
             self._condition.wait()
 
     def expire(self) -> None:
         """The deadline has passed."""
-        with self._transport:
+        with self.transport:
             self._core.expire()
 
     def finished(self) -> None:
@@ -139,7 +153,7 @@ class ServicerContext(interfaces.ServicerContext):
             RpcError: The call has ended without the handler.
         """
         core = self._core
-        with self._transport:
+        with self.transport:
             if not core.has_message:
                 self._wait(self._can_read)
             raw = core.read_message()
@@ -160,7 +174,7 @@ class ServicerContext(interfaces.ServicerContext):
         """Sends a response, and waits while flow control holds it up; returns False if the call is over."""
         core = self._core
         compress, self._compress_next = self._compress_next, True
-        with self._transport:
+        with self.transport:
             if not core.send_message(payload, compress):
                 return False
             if core.backlogged:
@@ -176,13 +190,13 @@ class ServicerContext(interfaces.ServicerContext):
         except (TypeError, ValueError) as error:
             self.finish(Status(StatusCode.INTERNAL, str(error)))
             raise
-        with self._transport:
+        with self.transport:
             if self._cancelled:
                 raise self._gone()
             if self._core.state is not ServerState.OPEN:
                 raise ValueError("Initial metadata no longer allowed!")
             self._core.send_headers(headers)
-            self._transport.dirty = True
+            self.transport.dirty = True
 
     # The end.
 
@@ -195,7 +209,7 @@ class ServicerContext(interfaces.ServicerContext):
                 trailing = encode_metadata(self._trailing)
             except (TypeError, ValueError) as error:
                 status, payload = Status(StatusCode.INTERNAL, str(error)), None
-        with self._transport:
+        with self.transport:
             if payload is not None:
                 core.send_message(payload, self._compress_next)
             core.finish(status, trailing)
@@ -251,7 +265,7 @@ class ServicerContext(interfaces.ServicerContext):
         return self._details
 
     def cancel(self) -> None:  # noqa: D102
-        with self._transport:
+        with self.transport:
             self._core.cancel(Status(StatusCode.CANCELLED, "Cancelled by the handler"))
 
     @property
@@ -268,7 +282,7 @@ class ServicerContext(interfaces.ServicerContext):
         return self._core.head.metadata
 
     def set_compression(self, compression: Compression) -> None:  # noqa: D102
-        with self._transport:
+        with self.transport:
             if self._core.state is ServerState.OPEN:
                 self._core.set_compression(compression)
 
@@ -276,16 +290,16 @@ class ServicerContext(interfaces.ServicerContext):
         self._compress_next = False
 
     def peer(self) -> str:  # noqa: D102
-        return self._transport.peer
+        return self.transport.peer
 
     def peer_identities(self) -> Sequence[bytes] | None:  # noqa: D102
-        return peer_identities(self._transport.auth_context())
+        return peer_identities(self.transport.auth_context())
 
     def peer_identity_key(self) -> str | None:  # noqa: D102
-        return peer_identity_key(self._transport.auth_context())
+        return peer_identity_key(self.transport.auth_context())
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # noqa: D102
-        return self._transport.auth_context()
+        return self.transport.auth_context()
 
     def is_active(self) -> bool:  # noqa: D102
         return not self._core.ended
@@ -300,7 +314,7 @@ class ServicerContext(interfaces.ServicerContext):
         return self._core.deadline is not None and not self._core.ended
 
     def add_callback(self, callback: Callable[[], None]) -> bool:  # noqa: D102
-        with self._transport:
+        with self.transport:
             if self._callbacks is None:
                 return False
             self._callbacks.append(callback)
@@ -371,15 +385,13 @@ def serve(context: ServicerContext) -> None:
     """Runs the handler of a call to its end and sends its status; in the executor, in the context of the call."""
     try:
         propagation.serve(context)
-        handler = context.handler
-        behavior = behavior_of(handler)
         argument = _argument(context)
         if argument is None:
             return
-        if handler.response_streaming:
-            _serve_stream(context, behavior, argument)
+        if context.handler.response_streaming:
+            _serve_stream(context, context.behavior, argument)
         else:
-            _serve_unary(context, behavior, argument)
+            _serve_unary(context, context.behavior, argument)
     except BaseException as error:
         # SystemExit and the like: the executor deals with it, and the client is to hear something.
         context.fail(StatusCode.UNKNOWN, f"Exception calling application: {error!r}")
@@ -419,6 +431,8 @@ def _serve_unary(context: ServicerContext, behavior: Callable[..., Any], argumen
         return
     payload = _serialize(context, response)
     if payload is not None:
+        if context.worker is not None:
+            context.worker.take_over(context)
         context.finish_well(payload)
 
 

@@ -51,6 +51,33 @@ def test_timers_run_in_order(io: IoThread) -> None:
     assert [seen.get(timeout=BOUND) for _ in range(3)] == [1, 2, 3]
 
 
+def test_a_timer_of_another_thread(io: IoThread) -> None:
+    done = threading.Event()
+    io.call_at(time.monotonic() + 0.01, done.set)
+    wait(done)
+
+
+def test_a_socket_that_another_thread_takes_over(io: IoThread) -> None:
+    if not io.can_pause:
+        pytest.skip("not on this system")
+    here, there = socket.socketpair()
+    seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    io.post(lambda: (io.register(here, READ, lambda mask: seen.put(here.recv(10))), seen.put("registered")))
+    assert seen.get(timeout=BOUND) == "registered"
+    io.pause(here.fileno())
+    there.send(b"a")
+    for _ in range(3):
+        # Each time the thread looks at its sockets first.
+        io.post(lambda: seen.put("looked"))
+        assert seen.get(timeout=BOUND) == "looked"
+    io.resume(here.fileno(), READ)
+    assert seen.get(timeout=BOUND) == b"a"
+    io.post(lambda: (io.unregister(here), seen.put("unregistered")))
+    assert seen.get(timeout=BOUND) == "unregistered"
+    here.close()
+    there.close()
+
+
 def test_sockets(io: IoThread) -> None:
     here, there = socket.socketpair()
     seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
