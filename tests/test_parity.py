@@ -20,18 +20,12 @@ DEVIATIONS = {
     ".experimental.session_cache:SSLSessionCache.__init__": "takes the capacity: there is no object of C++ to wrap",
 }
 
-#: Reachable names of grpc that aren't in its ``__all__`` but are used by programs.
+#: Reachable names of grpc that are neither in an ``__all__`` nor classes or functions of its own.
 REACHABLE = {
     "": ["__version__", "aio", "experimental"],
-    ".experimental": [
-        "CustomPrivateKeySign",
-        "PrivateKeySignCancel",
-        "PrivateKeySignOnComplete",
-        "PrivateKeySignatureAlgorithm",
-        "experimental_api",
-    ],
-    ".experimental.session_cache": ["SSLSessionCache", "ssl_session_cache_lru"],
-    ".experimental.gevent": ["init_gevent"],
+    ".aio": ["ChannelArgumentType"],
+    ".experimental": ["CustomPrivateKeySign", "PrivateKeySignCancel", "PrivateKeySignOnComplete"],
+    ".experimental.aio": ["EOF"],
 }
 
 Parameter = tuple[str, str, Any]
@@ -42,8 +36,14 @@ def both(module: str) -> tuple[Any, Any]:
 
 
 def exported(module: str) -> list[str]:
+    """Every name of a module that is public: what it says, and what it has of grpcio's own."""
     _, theirs = both(module)
-    return sorted({*getattr(theirs, "__all__", ()), *REACHABLE.get(module, ())})
+    own = (
+        name
+        for name, value in vars(theirs).items()
+        if not name.startswith("_") and str(getattr(value, "__module__", "")).partition(".")[0] == "grpc"
+    )
+    return sorted({*getattr(theirs, "__all__", ()), *own, *REACHABLE.get(module, ())})
 
 
 def cases() -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from pygrpc._tls import ClientSecurity, split_options
+from pygrpc.aio._typing import ChannelArgumentType  # noqa: F401 - as in grpc.aio, for annotations
 from pygrpc.aio.base import Channel, Server, ServicerContext
 from pygrpc.aio.base_call import (
     EOF,
