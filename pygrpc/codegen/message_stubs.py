@@ -3,7 +3,8 @@
 They are no Python where a proto uses one of its keywords: ``class None(...)``, ``in: _ClassVar[Kind]``,
 ``from in.a_pb2 import A``. What no program can write as an attribute is left out here, as protoc itself does with
 fields; a message or enum of such a name stays under a private one, so that fields have its type. Type checkers in
-strict mode also ask for the parameters of ``Mapping``, and for the type of ``**kwargs``.
+strict mode also ask for the parameters of ``Mapping``, and for the type of ``**kwargs``. Extensions of proto2 get a
+class variable outside of a class, and a type that types-protobuf does not have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ _ATTRIBUTE = re.compile(rf"^ *(?:{_KEYWORDS}): .*\n", re.MULTILINE)
 _MODULE = re.compile(r"^(?P<alias>\w+) = importlib\.import_module\(.*\)\n", re.MULTILINE)
 _REEXPORT = re.compile(r"^from (?P<module>\S+) import (?P<name>\w+) as (?P=name)\n", re.MULTILINE)
 _BARE_MAPPING = re.compile(r"(?<!as )\b_Mapping(?=[],])")
+_EXTENSION = re.compile(r"^(\w+_FIELD_NUMBER): _ClassVar\[int\]$", re.MULTILINE)
+_EXTENSIONS = re.compile(r"\b_python_message\._ExtensionDict\b")
+_PYTHON_MESSAGE = re.compile(
+    r"^from google\.protobuf\.internal import python_message as _python_message\n", re.MULTILINE
+)
 _IMPORTLIB = re.compile(r"^import importlib\n", re.MULTILINE)
 
 _UNTYPED = "import typing as _typing\n\ndef __getattr__(name: str) -> _typing.Any: ...\n"
@@ -42,6 +48,7 @@ def mend(text: str) -> str:
     text = _reexports(_modules(_keywords(text)))
     text = _BARE_MAPPING.sub("_Mapping[str, _Any]", text)
     text = re.sub(r"\*\*kwargs\)", "**kwargs: _Any)", text)
+    text = _EXTENSION.sub(r"\1: int", _EXTENSIONS.sub("_Any", _PYTHON_MESSAGE.sub("", text)))
     if re.search(r"\b_Any\b", text):
         text = f"from typing import Any as _Any\n{text}"
     try:

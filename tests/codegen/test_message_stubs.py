@@ -26,6 +26,8 @@ from pygrpc.codegen.message_stubs import mend
         ("from a.b_pb2 import A as A\n", "from a.b_pb2 import A as A\n"),
         ("from collections.abc import Iterable as _Iterable, Mapping as _Mapping\n",) * 2,
         ("x: _Mapping[str, int]\n",) * 2,
+        ("EXT_FIELD_NUMBER: _ClassVar[int]\n", "EXT_FIELD_NUMBER: int\n"),
+        ("    EXT_FIELD_NUMBER: _ClassVar[int]\n",) * 2,
         ("DESCRIPTOR: _descriptor.FileDescriptor\n",) * 2,
     ],
 )
@@ -39,6 +41,11 @@ def test_what_needs_no_any(line: str, expected: str) -> None:
         ("x: _Union[A, _Mapping]\n", "x: _Union[A, _Mapping[str, _Any]]\n"),
         ("def f(**kwargs) -> None: ...\n", "def f(**kwargs: _Any) -> None: ...\n"),
         ("from a.in.b_pb2 import A as A\n", "A = _Any\n"),
+        (
+            "from google.protobuf.internal import python_message as _python_message\n"
+            "class A:\n    Extensions: _python_message._ExtensionDict\n",
+            "class A:\n    Extensions: _Any\n",
+        ),
         ("from a.in.b_pb2 import None as None\n", "_None_ = _Any\n"),
         ("import importlib\n_b_pb2 = importlib.import_module('a.in.b_pb2')\nx: _b_pb2.A.B\n", "x: _Any\n"),
         ("_b_pb2 = importlib.import_module('..in.b_pb2', __package__)\nx: _Opt[_b_pb2.A]\n", "x: _Opt[_Any]\n"),
