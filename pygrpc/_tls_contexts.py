@@ -136,7 +136,10 @@ def _configure(context: ssl.SSLContext, ciphers: str) -> None:
     # The ssl module has no way to choose the suites of TLS 1.3, whose names begin like this.
     older = [name for name in ciphers.split(":") if name and not name.startswith("TLS_")]
     if older:
-        context.set_ciphers(":".join(older))
+        try:
+            context.set_ciphers(":".join(older))
+        except ssl.SSLError as error:
+            raise _tls_error(f"GRPC_SSL_CIPHER_SUITES={ciphers} can't be used", error) from error
 
 
 def _load_roots_file(context: ssl.SSLContext, path: str) -> bool:
@@ -186,7 +189,8 @@ def _as_file(data: bytes) -> Iterator[str]:
 
 
 def _tls_error(text: str, error: Exception) -> ssl.SSLError:
-    reason = getattr(error, "strerror", None) or str(error)
+    # Some errors of the ssl module have neither a number nor strerror.
+    reason = getattr(error, "strerror", None) or ", ".join(str(each) for each in error.args)
     return ssl.SSLError(ssl.SSL_ERROR_SSL, f"{text}: {reason}")
 
 

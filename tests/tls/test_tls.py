@@ -245,6 +245,18 @@ async def test_ciphers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @ours
+async def test_ciphers_that_do_not_exist(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "GRPC_SSL_CIPHER_SUITES=garbage can't be used: No cipher can be selected"
+    async with serving(api, tls_server) as (target, _):
+        monkeypatch.setenv("GRPC_SSL_CIPHER_SUITES", "garbage")
+        error = await failure(api, target, tls_client)
+        assert expected in error.details()
+        with pytest.raises(RuntimeError, match=expected):
+            async with serving(api, tls_server):
+                pass
+
+
+@ours
 async def test_a_server_that_does_not_offer_http2(api: Any) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with _tls_contexts._as_file(b"\n".join(certificates.server())) as path:
