@@ -195,9 +195,11 @@ async def test_the_deadline_passes_while_an_interceptor_works() -> None:
         finally:
             ended.set()
 
-    async with channel(pygrpc, stuck) as made:
+    async with asyncio.timeout(20), channel(pygrpc, stuck) as made:
+        # The call has to be at the server when its time is up.
+        await made.channel_ready()
         with pytest.raises(pygrpc.aio.AioRpcError) as caught:
-            await start(made, "unary_unary", b"x", timeout=0.05)
+            await start(made, "unary_unary", b"x", timeout=0.5)
         assert caught.value.code() is pygrpc.StatusCode.DEADLINE_EXCEEDED
         await ended.wait()
 
