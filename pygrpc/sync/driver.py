@@ -43,6 +43,11 @@ _PATIENCE = 2.0
 _WAITER = object()
 _WATCHER = object()
 
+_ABOVE_ITSELF = (
+    "a signal handler can't wait for a call of a channel on which the thread that it has interrupted waits itself;"
+    " let it cancel a call, raise, or set an event for another thread"
+)
+
 
 class Work(Protocol):
     """Whose sockets a driver polls; all methods are called with the lock held."""
@@ -70,6 +75,8 @@ class Driver:
         # Reentrant, so that it knows its owner: see ``act``.
         self.lock: Any = threading.RLock()
         self._leader: object | None = None
+        #: The thread that leads, unless that is the watcher or one that does not know yet.
+        self._leading_thread = 0
         #: Threads that wait while somebody else leads, each on a lock of its own; the newest last.
         self._followers: dict[Any, None] = {}
         self._leader_seat = Seat()
@@ -198,6 +205,9 @@ class Driver:
 
         Returns:
             Whether it is so; if not, the time is up.
+
+        Raises:
+            RuntimeError: A signal handler has interrupted this very thread while it leads, and waits in its turn.
         """
         leads = False
         try:
@@ -211,10 +221,13 @@ class Driver:
                     return False
                 if may_lead:
                     self._leader = _WAITER
+                    self._leading_thread = threading.get_ident()
                     leads = True
                 if leads:
                     self._turns += 1
                     self._poll(self._leader_seat, waiters, until)
+                elif self._leading_thread == threading.get_ident():
+                    raise RuntimeError(_ABOVE_ITSELF)
                 else:
                     leads = self._follow(waiters, until)
         finally:
@@ -265,6 +278,7 @@ class Driver:
             leads = self._leader is sleeper
             if leads:
                 self._leader = _WAITER
+                self._leading_thread = threading.get_ident()
                 if interrupted:
                     self._hand_on()
         return leads
@@ -272,6 +286,7 @@ class Driver:
     def _hand_on(self) -> None:
         """Gives up the lead, to the follower that will probably wait longest; requires the lock."""
         self._leader = None
+        self._leading_thread = 0
         if self._followers:
             sleeper, _ = self._followers.popitem()
             self._leader = sleeper

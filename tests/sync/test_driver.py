@@ -225,6 +225,20 @@ def test_look_takes_what_is_there(inbox: Inbox) -> None:
 # The watcher.
 
 
+def test_who_leads_does_not_wait_for_itself(inbox: Inbox) -> None:
+    # As a signal handler would that interrupts the leader.
+    def ready() -> bool:
+        if inbox.messages:
+            inbox.driver.wait([], bool, None)
+        return False
+
+    inbox.send(1)
+    with pytest.raises(RuntimeError, match="a signal handler can't wait"):
+        inbox.take(ready)
+    # The lead is free again.
+    assert inbox.take_any() == 1
+
+
 def test_the_watcher_takes_over_when_nobody_waits(inbox: Inbox) -> None:
     with inbox.driver.lock:
         inbox.driver.ensure_watcher()
