@@ -19,7 +19,7 @@ from tests.behaviour.raw import request_headers
 from tests.tls import certificates
 from tests.tls.peers import METHOD, call, failure, is_ours, ours, pairs, serving
 
-SHORT = [("grpc.server_handshake_timeout_ms", 100)]
+SHORT = [("grpc.server_handshake_timeout_ms", 200)]
 
 
 def tls_server(module: Any) -> Any:
@@ -62,6 +62,17 @@ async def until_closed(reader: asyncio.StreamReader) -> bytes:
     return b""
 
 
+async def works(api: Any, target: str) -> None:
+    """Makes a call; again if a busy machine has not let it shake hands in that short time."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert await call(api, target, tls_client) == b"ping"
+                return
+            except pygrpc.RpcError as error:
+                assert error.code() is pygrpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+
+
 @ours
 @pytest.mark.parametrize(
     "sent",
@@ -78,7 +89,7 @@ async def test_garbage_on_a_tls_port(api: Any, sent: bytes) -> None:
         async with connected(target) as (reader, writer):
             writer.write(sent)
             await until_closed(reader)
-        assert await call(api, target, tls_client) == b"ping"
+        await works(api, target)
 
 
 @ours
@@ -87,7 +98,7 @@ async def test_a_handshake_that_takes_too_long(api: Any, part: int | None) -> No
     async with serving(api, tls_server, options=SHORT) as (target, _), connected(target) as (reader, writer):
         writer.write(client_hello()[:part])
         # Others don't wait for it.
-        assert await call(api, target, tls_client) == b"ping"
+        await works(api, target)
         await until_closed(reader)
 
 
@@ -97,7 +108,7 @@ async def test_nothing_behind_the_handshake(api: Any) -> None:
         async with connected(target, ssl=client_context()) as (reader, _):
             # The server's SETTINGS, and then a GOAWAY that says why.
             assert b"did not finish the HTTP/2 handshake in time" in await until_closed(reader)
-        assert await call(api, target, tls_client) == b"ping"
+        await works(api, target)
 
 
 @ours
