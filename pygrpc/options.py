@@ -27,6 +27,7 @@ class Options:
         max_concurrent_streams: Calls that a client may have open on one connection; None for no limit.
         max_metadata_size: The largest header list accepted.
         stream_window: Bytes that a peer may send on one stream before they are read.
+        bdp_probe: Whether that window grows while the path is measured to need it.
         max_frame_size: The largest HTTP/2 frame accepted.
         header_table_size: The table of header compression for what comes.
         encoder_table_size: The table of header compression for what is sent, at most.
@@ -49,6 +50,7 @@ class Options:
     max_concurrent_streams: int | None = None
     max_metadata_size: int = 16_384
     stream_window: int = 1 << 20
+    bdp_probe: bool = True
     max_frame_size: int = 1 << 17
     header_table_size: int = 4096
     encoder_table_size: int = 4096
@@ -150,6 +152,7 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.absolute_max_metadata_size": ("max_metadata_size", _size),
     "grpc.max_metadata_size": (_SOFT_METADATA_SIZE, _size),
     "grpc.http2.lookahead_bytes": ("stream_window", _window),
+    "grpc.http2.bdp_probe": ("bdp_probe", bool),
     "grpc.http2.max_frame_size": ("max_frame_size", _frame_size),
     "grpc.http2.hpack_table_size.decoder": ("header_table_size", _size),
     "grpc.http2.hpack_table_size.encoder": ("encoder_table_size", _size),
@@ -213,7 +216,6 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.inhibit_health_checking",
         "grpc.enable_channelz",
         "grpc.max_channel_trace_event_memory_per_node",
-        "grpc.http2.bdp_probe",
         "grpc.http2.true_binary",
         "grpc.census",
         "grpc.minimal_stack",

@@ -17,6 +17,7 @@ def http2_settings(options: Options) -> Http2Settings:
     """What each connection of a channel or a server announces."""
     return Http2Settings(
         stream_window=options.stream_window,
+        bdp_probe=options.bdp_probe,
         max_frame_size=options.max_frame_size,
         max_header_list_size=options.max_metadata_size,
         max_concurrent_streams=options.max_concurrent_streams,

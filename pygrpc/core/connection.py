@@ -9,6 +9,7 @@ says when to call ``handle_timeout``. Time is monotonic, in seconds, and always 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pygrpc.core.bandwidth import BandwidthProbe
 from pygrpc.core.call import SEND_BACKLOG, Call
 from pygrpc.core.headers import MalformedHeaders
 from pygrpc.core.http2 import ErrorCode, Http2Settings, create_engine, error_name
@@ -24,6 +25,8 @@ _LARGEST_FRAME = 131_072
 _UNREAD_LIMIT = 32 << 20
 #: Bytes of answers (to PING, SETTINGS, ...) that a peer may cause without reading them.
 _UNSENT_LIMIT = 1 << 20
+#: The payload of a PING that measures the path.
+_PROBE_PING = b"bdpprobe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,14 @@ class Connection:
         self._connection_threshold = settings.connection_window // 4
         #: Bytes of all calls that wait for a reader; see ``Call.unread``.
         self.unread = 0
+        #: DATA that came: all for which the peer has credit again, and what is behind it.
+        self._credited = 0
         self._owed = 0
+        self._settings = settings
+        #: Measures the path; made when much comes for the first time.
+        self._probe: BandwidthProbe | None = None
+        #: Whether so much has come that a measurement may begin with the next bytes.
+        self._probe_due = False
         #: Calls with something to send, in turn; and those of them that wait for the peer's window.
         self._senders: dict[Call, None] = {}
         self._blocked: dict[Call, None] = {}
@@ -88,6 +98,8 @@ class Connection:
         self.now = now
         if self.failure is not None:
             return
+        if self._probe_due:
+            self._begin_probe()
         self.engine.receive_data(data)
         queued = self.engine.queued
         if queued:
@@ -201,8 +213,27 @@ class Connection:
     def _credit_connection(self) -> None:
         if self.unread <= _UNREAD_LIMIT:
             self.engine.increment_window(0, self._owed)
+            self._credited += self._owed
             self._owed = 0
+            self._probe_due = self._settings.bdp_probe
             self.on_output()
+
+    def _begin_probe(self) -> None:
+        # The first bytes that come are those behind the pause of a sender that had to wait, if it had to.
+        self._probe_due = False
+        if self._probe is None:
+            self._probe = BandwidthProbe(self._settings.stream_window)
+        if self._probe.begin(self._credited + self._owed, self.now):
+            self.engine.send_ping(_PROBE_PING)
+
+    def _grow_windows(self, stream_window: int) -> None:
+        self.engine.grow_stream_window(stream_window)
+        self.credit_threshold = stream_window // 4
+        missing = stream_window - 4 * self._connection_threshold
+        if missing > 0:
+            self.engine.increment_window(0, missing)
+            self._connection_threshold = stream_window // 4
+        self.on_output()
 
     def stream_reset(self, stream_id: int, error_code: int, remote: bool) -> None:  # noqa: D102
         call = self.calls.get(stream_id)
@@ -229,6 +260,9 @@ class Connection:
 
     def ping_acknowledged(self, payload: bytes) -> None:
         """A PING of ours was answered."""
+        probe = self._probe
+        if payload == _PROBE_PING and probe is not None and probe.end(self._credited + self._owed, self.now):
+            self._grow_windows(probe.window)
 
     def ping_received(self) -> None:  # noqa: D102
         self._count_abuse("PING")

@@ -142,6 +142,7 @@ class ServerConnection(Connection):
         call.answer(rejected.status, [], rejected.http_status, rejected.extra)
 
     def ping_acknowledged(self, payload: bytes) -> None:  # noqa: D102
+        super().ping_acknowledged(payload)
         if payload == _DRAIN_PING and self._draining and self._last_stream_id is None:
             self._last_goaway()
 

@@ -195,7 +195,7 @@ def test_a_message_behind_an_unread_one_gets_no_credit() -> None:
 
 
 def test_credit_is_given_in_portions() -> None:
-    peer, owner, core = raw_client(Http2Settings(stream_window=100_000, connection_window=400_000))
+    peer, owner, core = raw_client(Http2Settings(stream_window=100_000, connection_window=400_000, bdp_probe=False))
     peer.send(peer.headers(1, REQUEST))
     (end,) = owner.calls
     updates: list[tuple[int, int]] = []
@@ -217,7 +217,7 @@ def test_credit_is_given_in_portions() -> None:
 
 
 def test_padding_is_credited() -> None:
-    peer, owner, core = raw_client(Http2Settings(stream_window=65_535, connection_window=65_535))
+    peer, owner, core = raw_client(Http2Settings(stream_window=65_535, connection_window=65_535, bdp_probe=False))
     peer.send(peer.headers(1, REQUEST))
     credited = {0: 0, 1: 0}
     for _ in range(2000):

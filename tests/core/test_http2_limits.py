@@ -166,3 +166,31 @@ def test_a_peer_without_a_limit_gets_all() -> None:
     bench = Bench(client=True, peer={SettingsFrame.INITIAL_WINDOW_SIZE: 20_000})
     assert bench.engine.peer_max_header_list_size == 2**32 - 1
     assert bench.engine.open_stream([*REQUEST, (b"k", b"v" * 100_000)], False) == 1
+
+
+def test_the_window_of_streams_can_grow() -> None:
+    bench = Bench(client=False, stream_window=100_000)
+    bench.feed(bench.peer.headers(1, REQUEST), bench.peer.data(1, bytes(16_000)))
+    bench.answers()
+    bench.engine.grow_stream_window(100_000)
+    bench.engine.grow_stream_window(150_000)
+    assert [frame.settings for frame in bench.answers(SettingsFrame)] == [
+        {SettingsFrame.INITIAL_WINDOW_SIZE: 100_000},
+        {SettingsFrame.INITIAL_WINDOW_SIZE: 150_000},
+    ]
+    acknowledged = SettingsFrame(0, flags=["ACK"])
+    bench.feed(acknowledged, acknowledged)
+    bench.feed(bench.peer.headers(3, REQUEST))
+    # Streams that are open get the difference too (RFC 9113, section 6.9.2).
+    for stream_id, window in ((1, 134_000), (3, 150_000)):
+        sizes = [16_000] * (window // 16_000) + [window % 16_000]
+        events = bench.feed(*[bench.peer.data(stream_id, bytes(size)) for size in sizes])
+        assert [event[0] for event in events] == ["data_received"] * len(sizes)
+    assert bench.feed(bench.peer.data(3, b"x"))[-1][0] != "data_received"
+
+
+@pytest.mark.parametrize("window", [99_999, 2**31])
+def test_a_window_neither_shrinks_nor_grows_without_bounds(window: int) -> None:
+    bench = Bench(client=False, stream_window=100_000)
+    with pytest.raises(LocalProtocolError, match="initial window"):
+        bench.engine.grow_stream_window(window)

@@ -13,7 +13,7 @@ from typing import Any
 import hpack
 from hypothesis import strategies as st
 
-from pygrpc.core.http2.engine import Http2Engine, Http2Settings
+from pygrpc.core.http2.engine import HeadersTooLarge, Http2Engine, Http2Settings
 from pygrpc.core.metadata import Header
 from tests.core import wire
 
@@ -236,6 +236,12 @@ class Owner:
     # Acting.
 
     def act(self, act: Act) -> None:
+        try:
+            self._act(act)
+        except HeadersTooLarge as error:
+            self.events.append(("too large", act.stream_id, error.size, error.limit))
+
+    def _act(self, act: Act) -> None:
         if self.failed:
             return
         stream_id, engine = act.stream_id, self.engine
@@ -272,8 +278,8 @@ class Owner:
                 self._ended(stream_id)
             return
         if not self.open[stream_id]:
-            self.open[stream_id] = True
             engine.send_headers(stream_id, RESPONSE, False)
+            self.open[stream_id] = True
         window = engine.send_window(stream_id)
         self.events.append(("window", stream_id, window))
         if act.what == "data" and window >= 0:

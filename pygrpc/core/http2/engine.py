@@ -38,6 +38,7 @@ class Http2Settings:
         stream_window: Bytes that the peer may send on a stream before we credit more.
         connection_window: The same for all streams of the connection together; 0 for eight times that of a stream, as
             far as RFC 9113, section 6.9.1, allows it, and 1 MiB at least.
+        bdp_probe: Whether both windows grow while the path is measured to need it; see ``core/bandwidth``.
         max_frame_size: The largest frame payload we accept, in bytes.
         max_header_list_size: The header list size we ask the peer to respect, in bytes.
         hard_header_list_size: A header list beyond this size, in bytes, is a connection error; at least the size above.
@@ -49,6 +50,7 @@ class Http2Settings:
 
     stream_window: int = 1 << 20
     connection_window: int = 0
+    bdp_probe: bool = True
     max_frame_size: int = 1 << 17
     max_header_list_size: int = 16_384
     hard_header_list_size: int = 1 << 18
@@ -219,6 +221,14 @@ class Http2Engine(abc.ABC):
     @abc.abstractmethod
     def increment_window(self, stream_id: int, increment: int) -> None:
         """Queues WINDOW_UPDATE for a stream, or for the connection as stream 0; a closed stream is passed over."""
+
+    @abc.abstractmethod
+    def grow_stream_window(self, window: int) -> None:
+        """Queues SETTINGS with a larger initial window, in bytes, for all streams, open ones included.
+
+        Raises:
+            LocalProtocolError: It is smaller than before, or beyond 2**31 - 1 (RFC 9113, section 6.9.2).
+        """
 
     @abc.abstractmethod
     def send_ping(self, payload: bytes) -> None:

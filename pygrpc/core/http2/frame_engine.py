@@ -148,7 +148,9 @@ class FrameEngine(StreamFrames):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream (RFC 9113, section 6.5)")
         if flags & ACK:
             require_size("SETTINGS with ACK", payload, 0)
-            self._initial_receive_window = self._settings.stream_window
+            if self._announced_windows:
+                self._initial_receive_window = max(self._announced_windows)
+                self._announced_windows.pop(0)
             return
         if len(payload) % 6:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the size of SETTINGS is no multiple of six")

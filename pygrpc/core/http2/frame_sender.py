@@ -77,6 +77,8 @@ class FrameSender(Http2Engine):
         #: What the peer may send: the same two. Until it has acknowledged our SETTINGS it may go by the default still.
         self._receive_window = DEFAULT_WINDOW
         self._initial_receive_window = max(DEFAULT_WINDOW, settings.stream_window)
+        #: The initial windows of our SETTINGS that the peer has not acknowledged yet, the oldest first.
+        self._announced_windows = [settings.stream_window]
 
     def start(self) -> None:  # noqa: D102 - the contract is in Http2Engine
         settings = self._settings
@@ -260,6 +262,16 @@ class FrameSender(Http2Engine):
         if window > MAX_WINDOW:
             raise LocalProtocolError(f"a window of {window} bytes is beyond 2**31 - 1 (RFC 9113, section 6.9.1)")
         self._queue(window_update_frame(stream_id, increment))
+
+    def grow_stream_window(self, window: int) -> None:  # noqa: D102
+        last = self._announced_windows[-1] if self._announced_windows else self._initial_receive_window
+        if not last <= window <= MAX_WINDOW:
+            raise LocalProtocolError(f"the initial window can't change from {last} to {window} bytes")
+        if not self._failed:
+            self._announced_windows.append(window)
+            # The peer may use it before we see that it has acknowledged it.
+            self._initial_receive_window = max(self._initial_receive_window, window)
+            self._queue(settings_frame([(INITIAL_WINDOW_SIZE, window)]))
 
     def send_ping(self, payload: bytes) -> None:  # noqa: D102
         if len(payload) != 8:

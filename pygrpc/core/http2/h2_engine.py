@@ -48,6 +48,7 @@ from pygrpc.core.http2.engine import (
     StreamsExhausted,
     check_header_list,
 )
+from pygrpc.core.http2.frames import MAX_WINDOW
 from pygrpc.core.metadata import Header
 
 #: Bytes before the payload of a frame (RFC 9113, section 4.1).
@@ -147,6 +148,8 @@ class H2Engine(Http2Engine):
         self._settings = settings
         self._client_side = client_side
         self._failed = False
+        #: The initial window that was announced last.
+        self._stream_window = settings.stream_window
         #: Streams that the peer has opened and that are not closed yet.
         self._peer_streams: set[int] = set()
         self._h2 = _Connection(
@@ -347,6 +350,14 @@ class H2Engine(Http2Engine):
             self._h2.increment_flow_control_window(increment)
         elif (stream := self._h2.streams.get(stream_id)) is not None and stream.open:
             self._h2.increment_flow_control_window(increment, stream_id)
+
+    def grow_stream_window(self, window: int) -> None:  # noqa: D102
+        last = self._stream_window
+        if not last <= window <= MAX_WINDOW:
+            raise LocalProtocolError(f"the initial window can't change from {last} to {window} bytes")
+        self._stream_window = window
+        if not self._failed:
+            self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
 
     def send_ping(self, payload: bytes) -> None:  # noqa: D102
         if not self._failed:
