@@ -1,6 +1,7 @@
 """The sync channel: multi-callables for the user, one connection at a time to the server."""
 
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -312,8 +313,11 @@ class Channel(interfaces.Channel):
             transport.lost("the channel is closed")
         self.driver.close()
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Closes a channel that nobody can use any more."""
+        if is_finalizing():
+            # The names of modules may be gone by now, and sockets close by themselves.
+            return
         driver = getattr(self, "driver", None)
         if driver is not None and self._connectivity.state is not ChannelConnectivity.SHUTDOWN:
             driver.act_without_waiting(lambda: self._close(_CLOSED))

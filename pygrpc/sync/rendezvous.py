@@ -303,9 +303,9 @@ class _MultiThreadedRendezvous(RpcError, CallFuture[Any], CallIterator[Any]):
 
     __str__ = __repr__
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Cancels a call that nobody can ask for any more."""
-        # Missing if the constructor failed.
+        # Missing if the constructor failed. When the process ends, the names of modules may be gone.
         state = getattr(self, "_state", None)
-        if state is not None:
+        if state is not None and not is_finalizing():
             state.drop()

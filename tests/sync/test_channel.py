@@ -13,6 +13,8 @@ import pytest
 
 import pygrpc
 from pygrpc import interfaces
+from pygrpc.sync import call as call_module
+from pygrpc.sync import channel as channel_module
 from pygrpc.sync.channel import Channel
 from tests.sync.peers import BOUND, ECHO, NAMES, Gate, serve, wait
 
@@ -343,3 +345,16 @@ def test_a_limit_of_streams_makes_calls_wait_in_line(client: str) -> None:
     with serve((client, "pygrpc"), **ECHO, server={"options": (("grpc.max_concurrent_streams", 2),)}) as link:
         futures = [link.method("uu").future(b"%d" % number) for number in range(20)]
         assert [future.result(BOUND) for future in futures] == [b"%d" % number for number in range(20)]
+
+
+def test_a_destructor_at_the_end_of_the_process_needs_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The interpreter clears modules before it collects what is left.
+    with serve(**ECHO) as link:
+        call = link.method("us")(b"a")
+        with monkeypatch.context() as patch:
+            patch.setattr(channel_module, "ChannelConnectivity", None)
+            patch.setattr(channel_module, "_CLOSED", None)
+            patch.setattr(call_module, "COLLECTED", None)
+            link.channel.__del__(lambda: True)
+            call.__del__(lambda: True)
+        assert list(call) == [b"a"] * 3

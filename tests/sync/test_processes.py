@@ -159,6 +159,18 @@ EXITS = {
         lonely.subscribe(lambda state: None, try_to_connect=True)
         waiting = lonely.unary_unary('/a/b').future(b'', wait_for_ready=True)
     """,
+    "late": """
+        import colorsys
+
+        # A module that goes later than pygrpc keeps what is to be closed, in a cycle.
+        class Kept:
+            pass
+        kept = Kept()
+        kept.channel, kept.itself = channel, kept
+        kept.call = method("us")(b"")
+        colorsys.kept = kept
+        echo(b"a")
+    """,
     "servers": """
         from concurrent import futures
         from pygrpc.testing import in_process_channel
