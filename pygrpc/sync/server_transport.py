@@ -174,13 +174,15 @@ class ServerTransport(Transport[ServerConnection]):
 
     def _take_ready(self) -> list[Any]:
         """Begins the calls that have just come; returns those whose handlers can start."""
-        with self.lock:
-            calls, self._new_calls = self._new_calls, []
-        if calls:
+        if self._new_calls:
+            with self.lock:
+                calls, self._new_calls = self._new_calls, []
             self._alone = self._alone + 1 if len(self.core.calls) == 1 else 0
             for call in calls:
                 self._owner.on_call(call, self)
         self._set_timer()
+        if not self.ready:
+            return []
         with self.lock:
             ready, self.ready = self.ready, []
         return ready
