@@ -43,6 +43,12 @@ class Options:
         initial_reconnect_backoff: The first delay between attempts to connect.
         min_reconnect_backoff: The time that an attempt to connect has at least.
         max_reconnect_backoff: The longest delay between attempts to connect.
+        min_time_between_resolutions: The time between two looks at the same name.
+        idle_timeout: The time without a call after which a channel lets its connections go; None for never.
+        enable_retries: Whether calls are tried again.
+        retry_buffer: Bytes of requests that a call keeps for further attempts.
+        service_config: The service config as JSON, or None.
+        lb_policy: The load balancing policy unless the service config names one, or None.
     """
 
     max_receive_message_length: int = 4 << 20
@@ -66,6 +72,12 @@ class Options:
     initial_reconnect_backoff: float = 1.0
     min_reconnect_backoff: float = 20.0
     max_reconnect_backoff: float = 120.0
+    min_time_between_resolutions: float = 30.0
+    idle_timeout: float | None = 1800.0
+    enable_retries: bool = True
+    retry_buffer: int = 262_144
+    service_config: str | None = None
+    lb_policy: str | None = None
 
     @property
     def request_compression(self) -> int:
@@ -111,6 +123,11 @@ def _handshake(value: Any) -> float:
 def _backoff(value: Any) -> float:
     # The least that grpcio takes too: without a pause a refused connection is tried again and again at full speed.
     return max(_milliseconds(value), 0.1)
+
+
+def _idle_timeout(value: Any) -> float | None:
+    # As in grpcio: the largest number is never, and less than a second is a second.
+    return None if int(value) >= 2**31 - 1 else max(_milliseconds(value), 1.0)
 
 
 def _streams(value: Any) -> int | None:
@@ -168,6 +185,12 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.initial_reconnect_backoff_ms": ("initial_reconnect_backoff", _backoff),
     "grpc.min_reconnect_backoff_ms": ("min_reconnect_backoff", _backoff),
     "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _backoff),
+    "grpc.dns_min_time_between_resolutions_ms": ("min_time_between_resolutions", _milliseconds),
+    "grpc.client_idle_timeout_ms": ("idle_timeout", _idle_timeout),
+    "grpc.enable_retries": ("enable_retries", bool),
+    "grpc.per_rpc_retry_buffer_size": ("retry_buffer", _size),
+    "grpc.service_config": ("service_config", _text),
+    "grpc.lb_policy_name": ("lb_policy", _text),
 }
 
 #: What asks for something that this library does in any case, or that no call can tell.
@@ -175,6 +198,10 @@ _ALWAYS_SO = frozenset(
     [
         # Reading a stream of responses never takes a thread here.
         "SingleThreadedUnaryStream",
+        # Hedging needs no more than a policy here.
+        "grpc.experimental.enable_hedging",
+        # The system's resolver knows no service configs.
+        "grpc.service_config_disable_resolution",
         # Channels share no connections here.
         "grpc.use_local_subchannel_pool",
         # In grpcio, too, it counts only for messages that are written with a hint which Python has no name for.
@@ -199,17 +226,9 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.max_connection_idle_ms",
         "grpc.max_connection_age_ms",
         "grpc.max_connection_age_grace_ms",
-        "grpc.client_idle_timeout_ms",
-        "grpc.service_config",
-        "grpc.service_config_disable_resolution",
-        "grpc.enable_retries",
-        "grpc.per_rpc_retry_buffer_size",
-        "grpc.experimental.enable_hedging",
-        "grpc.lb_policy_name",
         "grpc.enable_http_proxy",
         "grpc.http_proxy",
         "grpc.max_connections_per_subchannel_cap",
-        "grpc.dns_min_time_between_resolutions_ms",
         "grpc.dns_ares_query_timeout",
         "grpc.dns_enable_srv_queries",
         "grpc.happy_eyeballs_connection_attempt_delay_ms",

@@ -91,13 +91,15 @@ class _Call(base.Call):
         timeout = effective_timeout(timeout)
         encoding = encoding_name(channel.compression if compression is None else compression)
         headers = self._encode(metadata)
-        self._core = ClientCall(
+        self._core: ClientCall = channel.calls.make(
             self._listener(),
+            parameters.method,
             channel.request_headers(parameters.method, encoding, headers),
             response_streaming=self._response_streaming,
-            deadline=None if timeout is None else self._loop.time() + timeout,
+            timeout=timeout,
             limits=channel.limits,
             send_encoding=encoding,
+            now=self._loop.time(),
         )
         if self._refusal is not None:
             self._core.cancel(self._refusal)
@@ -266,7 +268,7 @@ class _UnaryRequest(_Call):
         payload = self._serialize(request)
         if payload is not None and self._core.send_message(payload):
             self._core.half_close()
-            self._channel.start(self._core, bool(wait_for_ready))
+            self._channel.start(self._core, wait_for_ready)
 
 
 class _StreamRequest(_Call):
@@ -278,7 +280,7 @@ class _StreamRequest(_Call):
 
     def _send_all(self, requests: base.RequestIterable | None, wait_for_ready: bool | None) -> None:
         self._half_closed = False
-        self._channel.start(self._core, bool(wait_for_ready))
+        self._channel.start(self._core, wait_for_ready)
         if self._core.ended:
             self._stillborn = True
         elif requests is not None:

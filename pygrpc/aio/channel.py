@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
-import random
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -12,7 +10,7 @@ from typing import Any, Self
 from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc.aio import base
 from pygrpc.aio.authentication import NOT_PRIVATE, Authentication
-from pygrpc.aio.connecting import ClientTransport, open_connection, reach
+from pygrpc.aio.connecting import Connections, Opener, open_connection
 from pygrpc.aio.errors import UsageError
 from pygrpc.aio.intercepted_call import InterceptedCall
 from pygrpc.aio.interceptor import ClientInterceptor, ClientInterceptors
@@ -27,18 +25,18 @@ from pygrpc.aio.observers import Watchers
 from pygrpc.aio.transport import DeadlineTimer
 from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.backoff import Backoff, BackoffPolicy
+from pygrpc.core.call_factory import CallFactory
 from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall, RequestHeaders
-from pygrpc.core.configuration import http2_settings, message_limits, user_agent
-from pygrpc.core.connectivity import Connectivity
+from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.configuration import message_limits, service_config, user_agent
 from pygrpc.core.headers import request_headers
 from pygrpc.core.metadata import Header
+from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
-from pygrpc.core.targets import Address, Target, parse_target
+from pygrpc.core.targets import Target, parse_target
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 
-_LOGGER = logging.getLogger("pygrpc")
 #: Seconds that a closing channel waits for what is queued to be written.
 _GOODBYE = 0.5
 _COLLECTED = Status(StatusCode.CANCELLED, "Channel closed!")
@@ -48,21 +46,11 @@ def _expire(call: ClientCall) -> None:
     call.cancel(DEADLINE_EXCEEDED)
 
 
-def _retry_later(channel: "weakref.ref[Channel]") -> None:
-    still_there = channel()
-    if still_there is not None:
-        still_there.on_retry()
-
-
-def _drop(calls: list[ClientCall], transports: list[ClientTransport], retry: asyncio.TimerHandle | None) -> None:
+def _drop(calls: list[ClientCall], connections: Connections) -> None:
     """Ends what is left of a channel that was collected."""
-    if retry is not None:
-        retry.cancel()
     for call in calls:
         call.cancel(_COLLECTED)
-    for transport in transports:
-        transport.core.drain()
-        transport.flush()
+    connections.close()
 
 
 class Channel(base.Channel):
@@ -89,12 +77,13 @@ class Channel(base.Channel):
         """
         if isinstance(target, bytes):
             target = target.decode()
-        self._target_error: Status | None = None
+        self._target_error = ""
+        self._target, self._config = Target((), target), ServiceConfig()
         try:
             self._target = parse_target(target)
+            self._config = service_config(options)
         except ValueError as error:
-            self._target = Target((), target)
-            self._target_error = Status(StatusCode.UNAVAILABLE, f"Failed to create channel to {target!r}: {error}")
+            self._target_error = f"Failed to create channel to {target!r}: {error}"
         self._options = options
         by_kind = ClientInterceptors(interceptors)
         # Named as in grpcio: the asyncio clients of Google's APIs append to these lists before they make their methods.
@@ -108,35 +97,40 @@ class Channel(base.Channel):
         self.compression = options.request_compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
         self.user_agent = user_agent(options)
-        self.http2_settings = http2_settings(options)
         #: Whether ``close`` was called; calls in flight may still have their grace.
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle_waiter: asyncio.Future[None] | None = None
-        self._lost_waiter: asyncio.Future[None] | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        """Makes all that belongs to one event loop."""
-        policy = BackoffPolicy(self._options.initial_reconnect_backoff, self._options.max_reconnect_backoff)
         self._watchers = Watchers()
-        self._connectivity = Connectivity(Backoff(policy, random.random), self._watchers.tell)
-        self._deadlines: DeadlineTimer[ClientCall] | None = None
-        self._current: ClientTransport | None = None
-        self._transports: set[ClientTransport] = set()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Makes all that belongs to one event loop."""
+        self._loop = loop
+        self._deadlines: DeadlineTimer[ClientCall] = DeadlineTimer(loop, _expire)
         #: Calls whose credentials' plugins are still to be asked, or are being asked.
         self._authentications: dict[ClientCall, Authentication] = {}
-        self._attempt: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._connections = Connections(
+            loop,
+            self._target,
+            self._options,
+            self._config,
+            self.security,
+            self.authority,
+            self.opener(),
+            self._watchers.tell,
+        )
+        if self._target_error:
+            self._connections.core.target_is_bad(self._target_error)
+
+    def opener(self) -> Opener:
+        """What makes the connections; it may not keep the channel."""
+        return open_connection
 
     def __del__(self) -> None:
         """Closes a channel that nobody can use any more, in its loop: garbage may be collected in any thread."""
         loop = getattr(self, "_loop", None)
-        if loop is None or self._closed or loop.is_closed():
-            return
-        if self._transports or self._retry is not None or self._connectivity.waiting:
+        if loop is not None and not self._closed and not loop.is_closed():
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_drop, self._active_calls(), list(self._transports), self._retry)
+                loop.call_soon_threadsafe(_drop, self._active_calls(), self._connections)
 
     # Calls.
 
@@ -160,45 +154,46 @@ class Channel(base.Channel):
             if not self._loop.is_closed():
                 raise UsageError("This channel belongs to another event loop; make a channel for each loop.")
             # What was connected is gone with the loop.
-            self._begin()
-        self._loop = loop
-        self._deadlines = DeadlineTimer(loop, _expire)
+            self._watchers = Watchers()
+        self._begin(loop)
+
+    @property
+    def calls(self) -> CallFactory:
+        """Makes the calls; to be asked behind ``loop``."""
+        return self._connections.core.calls
 
     def check_open(self) -> None:
         """Raises UsageError if the channel is closed."""
         if self._closed:
             raise UsageError("Channel is closed.")
 
-    def start(self, call: ClientCall, wait_for_ready: bool) -> None:
-        """Gives a call to the connection, or lets it wait for one; one that has ended is passed over."""
+    def start(self, call: ClientCall, wait_for_ready: bool | None) -> None:
+        """Gives a call to a connection, or lets it wait for one; one that has ended is passed over.
+
+        Args:
+            call: The call.
+            wait_for_ready: Whether it waits while no connection can be had; None for what the service config says.
+        """
         if call.ended:
             return
-        if wait_for_ready:
-            call.wait_for_ready = True
+        if wait_for_ready is not None:
+            call.wait_for_ready = wait_for_ready
         if call.deadline is not None:
-            assert self._loop is not None and self._deadlines is not None
+            assert self._loop is not None
             if call.deadline <= self._loop.time():
                 call.cancel(DEADLINE_EXCEEDED)
                 return
             self._deadlines.add(call)
         if call in self._authentications:
-            self._authentications[call].begin(call, self.loop, lambda: self._dispatch(call, wait_for_ready))
+            self._authentications[call].begin(call, self.loop, lambda: self._dispatch(call))
         else:
-            self._dispatch(call, wait_for_ready)
+            self._dispatch(call)
 
-    def _dispatch(self, call: ClientCall, wait_for_ready: bool) -> None:
+    def _dispatch(self, call: ClientCall) -> None:
+        assert self._loop is not None
         self._authentications.pop(call, None)
         call.stop_waiting = None
-        current = self._current
-        if current is not None:
-            assert self._loop is not None
-            current.core.now = self._loop.time()
-            current.core.start(call)
-        elif self._target_error is not None:
-            call.cancel(self._target_error)
-        else:
-            self._connectivity.admit(call, wait_for_ready)
-            self._connect_if_due()
+        self._connections.core.start(call, self._loop.time())
 
     def plugins(self, credentials: Any) -> tuple[PluginSource, ...]:
         """The call credentials of a call: the channel's, and its own.
@@ -239,115 +234,26 @@ class Channel(base.Channel):
 
     def flush_call(self, call: ClientCall) -> None:
         """Writes at once what a call has queued."""
-        for transport in self._transports:
-            if transport.core is call.connection:
+        if isinstance(call.connection, ClientConnection):
+            transport = self._connections.transports.get(call.connection)
+            if transport is not None:
                 transport.flush()
-                return
 
     def flush_lone_call(self, call: ClientCall) -> None:
         """Writes at once what a call has queued, unless other calls may add to the same write in this turn."""
-        current = self._current
-        if current is not None and call.connection is current.core and len(current.core.calls) == 1:
-            current.flush()
-
-    # Connecting.
-
-    def _connect_if_due(self) -> None:
-        """Begins to connect, or takes care that it happens later; does nothing if no attempt is to be made."""
-        due = self._connectivity.attempt_at()
-        if due is None:
-            return
-        loop = self.loop
-        now = loop.time()
-        if due <= now:
-            self._connectivity.attempt_begins(now)
-            self._attempt = loop.create_task(self._try_to_connect())
-        elif self._retry is None:
-            # Weakly, so that a channel that nobody uses doesn't try for ever.
-            self._retry = loop.call_at(due, _retry_later, weakref.ref(self))
-
-    def on_retry(self) -> None:
-        """The delay behind a failed attempt is over."""
-        self._retry = None
-        self._connect_if_due()
-
-    async def _try_to_connect(self) -> None:
-        """Makes one attempt."""
-        transport = None
-        reason = ""
-        try:
-            if self._target_error is not None:
-                reason = self._target_error.details
-            else:
-                timeout = max(self._options.min_reconnect_backoff, 0.1)
-                transport = await reach(self, self._target.addresses, timeout)
-        except ConnectionError as error:
-            reason = str(error)
-        except Exception as error:
-            # Whatever it is, the calls that wait must not wait for ever.
-            _LOGGER.exception("an attempt to connect to %s raised", self._target.authority)
-            reason = f"failed to connect: unexpected {type(error).__name__}: {error}"
-        self._attempt = None
-        if transport is None:
-            self._connectivity.attempt_failed(reason)
-        else:
-            self._on_connected(transport)
-        self._connect_if_due()
-
-    async def open(self, address: Address, tls: dict[str, Any]) -> ClientTransport:
-        """Makes a connection; see ConnectionOwner."""
-        return await open_connection(self, self.loop, address, tls)
-
-    def _on_connected(self, transport: ClientTransport) -> None:
-        core = transport.core
-        # The goodbye may have come with the greeting.
-        usable = not core.draining and core.failure is None
-        if usable:
-            self._current = transport
-            core.now = self.loop.time()
-        for call, wait_for_ready in self._connectivity.connected():
-            if transport is self._current:
-                core.start(call)
-            else:
-                self._connectivity.admit(call, wait_for_ready)
-        if not usable:
-            self._connectivity.connection_left()
-
-    # What connections report: see ConnectionOwner.
-
-    def on_opened(self, transport: ClientTransport) -> None:
-        """A connection is made."""
-        self._transports.add(transport)
-        if self._idle_waiter is not None:
-            transport.after_flush = self._check_idle
-
-    def on_draining(self, transport: ClientTransport) -> None:
-        """A connection takes no new calls."""
-        if transport is self._current:
-            self._current = None
-            self._connectivity.connection_left()
-
-    def on_unsent(self, calls: list[ClientCall]) -> None:
-        """No server has handled these calls; they go to the next connection as if nothing had happened."""
-        for call in calls:
-            self._dispatch(call, call.wait_for_ready)
-
-    def on_lost(self, transport: ClientTransport) -> None:
-        """A connection is closed."""
-        self._transports.discard(transport)
-        if self._lost_waiter is not None and not self._lost_waiter.done() and not self._transports:
-            self._lost_waiter.set_result(None)
+        connection = call.connection
+        if connection is not None and len(connection.calls) == 1:
+            self.flush_call(call)
 
     # The public rest.
 
     def get_state(self, try_to_connect: bool = False) -> ChannelConnectivity:  # noqa: D102
         if self._closed:
             return ChannelConnectivity.SHUTDOWN
-        state = self._connectivity.state
-        if try_to_connect:
-            self._connectivity.want()
-            if loop_runs():
-                self._connect_if_due()
+        state = ChannelConnectivity.IDLE if self._loop is None else self._connections.core.state
+        if try_to_connect and loop_runs():
+            now = self.loop.time()
+            self._connections.core.exit_idle(now)
         return state
 
     async def wait_for_state_change(self, last_observed_state: ChannelConnectivity) -> None:  # noqa: D102
@@ -357,17 +263,14 @@ class Channel(base.Channel):
 
     async def channel_ready(self) -> None:  # noqa: D102
         while (state := self.get_state(try_to_connect=True)) is not ChannelConnectivity.READY:
-            if self._target_error is not None:
-                raise UsageError(self._target_error.details)
+            if self._target_error:
+                raise UsageError(self._target_error)
             await self.wait_for_state_change(state)
 
     # The end.
 
     def _active_calls(self) -> list[ClientCall]:
-        calls = [*self._authentications, *self._connectivity.waiting]
-        for transport in self._transports:
-            calls += transport.core.all_calls()
-        return calls
+        return [*self._authentications, *self._connections.core.all_calls()]
 
     async def close(self, grace: float | None = None) -> None:  # noqa: D102
         if self._closed:
@@ -379,47 +282,35 @@ class Channel(base.Channel):
             return
         # Asking for the loop makes sure that it is this one.
         self._loop = self.loop
+        connections = self._connections
         self._closed = True
         self._watchers.tell(ChannelConnectivity.SHUTDOWN)
         if grace:
-            await self._wait_idle(grace)
+            await self._wait_until(lambda: not self._active_calls(), grace)
         for intercepted in list(self._intercepted):
             intercepted.cancel()
         for call in self._active_calls():
             call.cancel(CANCELLED_LOCALLY)
-        self._connectivity.shut_down()
-        self._current = None
-        if self._deadlines is not None:
-            self._deadlines.close()
-        if self._retry is not None:
-            self._retry.cancel()
-        for transport in list(self._transports):
-            transport.core.drain()
-            transport.flush()
-        await self._wait_closed()
-
-    async def _wait_idle(self, grace: float) -> None:
-        """Waits until the last call has ended, but not longer than the grace."""
-        if self._active_calls():
-            self._idle_waiter = self.loop.create_future()
-            for transport in self._transports:
-                transport.after_flush = self._check_idle
-            await asyncio.wait([self._idle_waiter], timeout=grace)
-
-    def _check_idle(self) -> None:
-        if self._idle_waiter is not None and not self._idle_waiter.done() and not self._active_calls():
-            self._idle_waiter.set_result(None)
-
-    async def _wait_closed(self) -> None:
-        """Waits until the sockets are closed; one whose peer doesn't read what is queued is cut off."""
-        if self._attempt is not None:
-            self._attempt.cancel()
-            await asyncio.wait([self._attempt])
-        if self._transports:
-            self._lost_waiter = self.loop.create_future()
-            await asyncio.wait([self._lost_waiter], timeout=_GOODBYE)
-        for transport in list(self._transports):
+        self._deadlines.close()
+        tasks = connections.close()
+        if tasks:
+            await asyncio.wait(tasks)
+        # One whose peer doesn't read what is queued is cut off.
+        await self._wait_until(lambda: not connections.transports, _GOODBYE)
+        for transport in list(connections.transports.values()):
             transport.abort()
+
+    async def _wait_until(self, so: Callable[[], bool], seconds: float) -> None:
+        """Waits until something is so that connections change, but not longer than so many seconds."""
+        connections = self._connections
+        change = asyncio.Event()
+        connections.watch(change.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not so():
+                    change.clear()
+                    await change.wait()
+        connections.watch(None)
 
     async def __aenter__(self) -> Self:
         """Returns the channel."""

@@ -1,52 +1,44 @@
-"""Connecting: one attempt to reach any address of a target, and the connection that comes of it."""
+"""Connecting: what the core of a channel asks for, done with asyncio."""
 
 import asyncio
+import logging
+import random
+import socket
 import weakref
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from pygrpc._sockets import known_endpoints, resolved_endpoints
 from pygrpc._tls import ClientSecurity
 from pygrpc.aio.transport import Transport
+from pygrpc.connectivity import ChannelConnectivity
+from pygrpc.core.balancing import Subchannel
 from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
 from pygrpc.core.http2 import Http2Settings
-from pygrpc.core.targets import Address
+from pygrpc.core.service_config import ServiceConfig
+from pygrpc.core.targets import Address, Target
+from pygrpc.options import Options
 
+_LOGGER = logging.getLogger("pygrpc")
 
-class ConnectionOwner(Protocol):
-    """The channel that connections belong to."""
-
-    authority: str
-    http2_settings: Http2Settings
-    security: ClientSecurity
-
-    async def open(self, address: Address, tls: dict[str, Any]) -> "ClientTransport":
-        """Makes the connection itself; ``tls`` is what asyncio wants to know for TLS."""
-
-    def on_opened(self, transport: "ClientTransport") -> None:
-        """There is a connection, of which nobody knows yet whether it works."""
-
-    def on_draining(self, transport: "ClientTransport") -> None:
-        """A connection takes no new calls."""
-
-    def on_unsent(self, calls: list[ClientCall]) -> None:
-        """No server has handled these calls: they are to be started anew."""
-
-    def on_lost(self, transport: "ClientTransport") -> None:
-        """A connection is closed."""
+#: Makes the connection itself; the arguments behind the address are what asyncio wants to know for TLS.
+Opener = Callable[["Connections", Address, dict[str, Any]], Awaitable["ClientTransport"]]
 
 
 class ClientTransport(Transport[ClientConnection]):
     """A connection to the server. It doesn't keep its channel, so that one nobody uses is collected."""
 
-    def __init__(self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: "Connections") -> None:
         """Makes the protocol of a connection that is still to be made."""
-        super().__init__(loop)
+        super().__init__(owner.loop)
         self._owner = weakref.ref(owner)
         self._security = owner.security
         self._settings = owner.http2_settings
         #: Done when the server's SETTINGS have arrived, or never will.
-        self.ready: asyncio.Future[None] = loop.create_future()
+        self.ready: asyncio.Future[None] = owner.loop.create_future()
         #: Called behind each write, while somebody waits for the last call to end.
         self.after_flush: Callable[[], None] | None = None
 
@@ -55,7 +47,7 @@ class ClientTransport(Transport[ClientConnection]):
         core = ClientConnection(self, self._settings, self._loop.time())
         owner = self._owner()
         if owner is not None:
-            owner.on_opened(self)
+            owner.on_opened(self, core)
         return core
 
     def flush(self) -> None:
@@ -88,68 +80,199 @@ class ClientTransport(Transport[ClientConnection]):
         """The connection takes no new calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_draining(self)
+            owner.core.connection_draining(self.core, self._loop.time())
 
     def on_unsent(self, calls: list[ClientCall]) -> None:
         """No server has handled these calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_unsent(calls)
+            owner.core.unsent(calls, self._loop.time())
 
 
-async def reach(owner: ConnectionOwner, addresses: tuple[Address, ...], timeout: float) -> ClientTransport:
-    """Connects to the first address that answers.
-
-    Args:
-        owner: The channel.
-        addresses: The addresses of the target, which are tried one after the other.
-        timeout: Seconds that each of them has.
-
-    Returns:
-        A connection on which the server's SETTINGS have arrived.
-
-    Raises:
-        ConnectionError: None of them answers; the text says why the last one did not.
-    """
-    last = ""
-    for address in addresses:
-        try:
-            async with asyncio.timeout(timeout):
-                return await _handshake(owner, address)
-        except TimeoutError:
-            reason = f"no answer within {timeout:g} seconds"
-        except OSError as error:
-            reason = owner.security.explain(error)
-        except ValueError as error:
-            # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
-            reason = str(error)
-        last = f"{address}: Failed to connect to remote host: {reason}"
-    raise ConnectionError(f"failed to connect to all addresses; last error: {last}")
-
-
-async def _handshake(owner: ConnectionOwner, address: Address) -> ClientTransport:
-    """Connects and waits for the server's SETTINGS."""
-    tls: dict[str, Any] = {}
-    if (context := owner.security.context()) is not None:
-        tls = {"ssl": context, "server_hostname": owner.security.server_name(owner.authority)}
-    transport = await owner.open(address, tls)
-    try:
-        owner.security.check(transport.ssl_object, transport.peer_address)
-        await transport.ready
-    except BaseException:
-        transport.abort()
-        raise
-    return transport
-
-
-async def open_connection(
-    owner: ConnectionOwner, loop: asyncio.AbstractEventLoop, address: Address, tls: dict[str, Any]
-) -> ClientTransport:
+async def open_connection(owner: "Connections", address: Address, tls: dict[str, Any]) -> ClientTransport:
     """Makes a connection by way of a socket."""
 
     def factory() -> ClientTransport:
-        return ClientTransport(owner, loop)
+        return ClientTransport(owner)
 
     if address.path:
-        return (await loop.create_unix_connection(factory, address.path, **tls))[1]
-    return (await loop.create_connection(factory, address.host, address.port, **tls))[1]
+        return (await owner.loop.create_unix_connection(factory, address.path, **tls))[1]
+    return (await owner.loop.create_connection(factory, address.host, address.port, **tls))[1]
+
+
+def _wake_up(connections: "weakref.ref[Connections]") -> None:
+    still_there = connections()
+    if still_there is not None:
+        still_there.core.handle_timeout(still_there.loop.time())
+
+
+class Connections:
+    """The connections of one channel in one event loop, and the core that says what becomes of them.
+
+    It is apart from the channel, which it doesn't keep: so a channel that nobody uses is collected at once.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        target: Target,
+        options: Options,
+        config: ServiceConfig,
+        security: ClientSecurity,
+        authority: str,
+        opener: Opener,
+        on_state: Callable[[ChannelConnectivity], None],
+    ) -> None:
+        """Makes a core that is idle.
+
+        Args:
+            loop: The loop of the channel.
+            target: Where the servers are.
+            options: The options of the channel.
+            config: Its service config.
+            security: How connections are secured.
+            authority: Whom the servers' certificates are for.
+            opener: Makes the connections themselves.
+            on_state: Told each new state of the channel.
+        """
+        self.loop = loop
+        self.security = security
+        self.http2_settings: Http2Settings = http2_settings(options)
+        self._target = target
+        self._authority = authority
+        self._opener = opener
+        self._on_state = on_state
+        #: All that are open, also while they are made and while they drain.
+        self.transports: dict[ClientConnection, ClientTransport] = {}
+        #: Look-ups and attempts to connect that are under way.
+        self._tasks: dict[Subchannel | None, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_change: Callable[[], None] | None = None
+        self.core = ClientChannel(self, channel_settings(options), random.random, config, default_policy(options))
+
+    # ChannelShell.
+
+    def on_state(self, state: ChannelConnectivity) -> None:
+        """The channel has a new state."""
+        self._on_state(state)
+
+    def on_wakeup(self, when: float | None) -> None:
+        """The core wants to be woken at another time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        # Weakly, so that a channel that nobody uses does nothing for ever.
+        self._timer = None if when is None else self.loop.call_at(when, _wake_up, weakref.ref(self))
+
+    def resolve(self) -> None:
+        """Looks the target up."""
+        known = known_endpoints(self._target.addresses)
+        if known is not None:
+            self.core.resolved(known, self.loop.time())
+        else:
+            self._tasks[None] = self.loop.create_task(self._look_up())
+
+    async def _look_up(self) -> None:
+        found = []
+        reason = ""
+        try:
+            for address in self._target.addresses:
+                results = await self.loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                found += resolved_endpoints(results)
+        except Exception as error:
+            reason = _reason(error)
+        if self._tasks.get(None) is asyncio.current_task():
+            del self._tasks[None]
+        if reason:
+            names = ", ".join(str(address) for address in self._target.addresses)
+            self.core.resolution_failed(f"DNS resolution failed for {names}: {reason}", self.loop.time())
+        else:
+            self.core.resolved(found, self.loop.time())
+
+    def connect(self, subchannel: Subchannel) -> None:
+        """Begins to connect."""
+        self._tasks[subchannel] = self.loop.create_task(self._connect(subchannel))
+
+    async def _connect(self, subchannel: Subchannel) -> None:
+        transport = None
+        reason = ""
+        try:
+            transport = await self._handshake(subchannel.endpoint.address)
+        except OSError as error:
+            reason = self.security.explain(error)
+        except Exception as error:
+            # Whatever it is, the calls that wait must not wait for ever.
+            _LOGGER.exception("an attempt to connect to %s raised", subchannel)
+            reason = _reason(error)
+        if self._tasks.get(subchannel) is asyncio.current_task():
+            del self._tasks[subchannel]
+        if transport is not None:
+            self.core.connected(subchannel, transport.core, self.loop.time())
+        else:
+            text = f"{subchannel}: Failed to connect to remote host: {reason}"
+            self.core.connect_failed(subchannel, text, self.loop.time())
+
+    async def _handshake(self, address: Address) -> ClientTransport:
+        """Connects and waits for the server's SETTINGS."""
+        tls: dict[str, Any] = {}
+        if (context := self.security.context()) is not None:
+            tls = {"ssl": context, "server_hostname": self.security.server_name(self._authority)}
+        transport = await self._opener(self, address, tls)
+        try:
+            self.security.check(transport.ssl_object, transport.peer_address)
+            await transport.ready
+        except BaseException:
+            transport.abort()
+            raise
+        return transport
+
+    def abandon(self, subchannel: Subchannel) -> None:
+        """Gives an attempt up."""
+        self._tasks.pop(subchannel).cancel()
+
+    def leave(self, connection: ClientConnection) -> None:
+        """Lets the calls of a connection finish, and closes it behind the last one."""
+        connection.drain()
+        transport = self.transports.get(connection)
+        if transport is not None:
+            transport.flush()
+
+    # What connections report.
+
+    def on_opened(self, transport: ClientTransport, core: ClientConnection) -> None:
+        """There is a connection, of which nobody knows yet whether it works."""
+        self.transports[core] = transport
+        transport.after_flush = self._on_change
+
+    def on_lost(self, transport: ClientTransport) -> None:
+        """A connection is closed."""
+        self.transports.pop(transport.core, None)
+        self.core.connection_lost(transport.core, self.loop.time())
+
+    def watch(self, on_change: Callable[[], None] | None) -> None:
+        """Has somebody told, or nobody, when connections have written, and when they are gone."""
+        self._on_change = on_change
+        for transport in self.transports.values():
+            transport.after_flush = on_change
+
+    # The end.
+
+    def close(self) -> list["asyncio.Task[None]"]:
+        """Ends all; what is under way on connections is the channel's to cancel.
+
+        Returns:
+            Tasks that are about to end.
+        """
+        tasks = list(self._tasks.values())
+        self.core.close(self.loop.time())
+        for task in self._tasks.values():
+            task.cancel()
+        for transport in list(self.transports.values()):
+            self.leave(transport.core)
+        return tasks
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # A host that can't be a name is a ValueError: UnicodeError from IDNA, or a NUL within.
+    return str(error) if isinstance(error, ValueError) else f"unexpected {type(error).__name__}: {error}"

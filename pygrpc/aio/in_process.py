@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pygrpc.aio.channel import Channel
-from pygrpc.aio.connecting import ClientTransport
+from pygrpc.aio.connecting import ClientTransport, Connections, Opener
 from pygrpc.aio.interceptor import ClientInterceptor
 from pygrpc.aio.server import Server
 from pygrpc.core.targets import Address
@@ -87,12 +88,19 @@ class InProcessChannel(Channel):
 
     def __init__(self, server: Server, options: Options, interceptors: Sequence[ClientInterceptor] | None) -> None:
         """Makes a channel that is idle; ``pygrpc.testing.in_process_channel`` is the public way."""
-        super().__init__(f"passthrough:///{_PEER}", options, interceptors)
         self._server = server
+        # A path needs no look-up.
+        named = replace(options, default_authority=options.default_authority or _PEER)
+        super().__init__(f"unix:{_PEER}", named, interceptors)
 
-    async def open(self, address: Address, tls: dict[str, Any]) -> ClientTransport:
+    def opener(self) -> Opener:
         """Connects the two ends in memory."""
-        transport = ClientTransport(self, self.loop)
-        MemoryTransport.connect(self.loop, self._server.accept_in_process(), transport)
-        await asyncio.sleep(0)
-        return transport
+        server = self._server
+
+        async def connect(owner: Connections, address: Address, tls: dict[str, Any]) -> ClientTransport:
+            transport = ClientTransport(owner)
+            MemoryTransport.connect(owner.loop, server.accept_in_process(), transport)
+            await asyncio.sleep(0)
+            return transport
+
+        return connect

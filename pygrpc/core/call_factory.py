@@ -41,12 +41,11 @@ class CallFactory:
         *,
         response_streaming: bool,
         timeout: float | None,
-        wait_for_ready: bool | None,
         limits: MessageLimits,
         send_encoding: bytes | None,
         now: float,
     ) -> ClientCall:
-        """Makes a call, which is to be started.
+        """Makes a call, which is to be started. It waits for ready if the service config says so.
 
         Args:
             listener: Who is told what happens.
@@ -54,7 +53,6 @@ class CallFactory:
             request_headers: Makes the header block of the request.
             response_streaming: Whether any number of responses is right; otherwise exactly one is.
             timeout: The seconds that the user gives it, or None.
-            wait_for_ready: Whether it waits for ready; None if the user doesn't say.
             limits: The sizes of messages that the user allows.
             send_encoding: The encoding for requests, or None for identity.
             now: Monotonic time in seconds.
@@ -65,9 +63,9 @@ class CallFactory:
         else:
             timeout = _least(timeout, config.timeout)
             receive, send = config.max_response_bytes, config.max_request_bytes
-            limits = MessageLimits(_lower(limits.receive, receive), _lower(limits.send, send))
-            if wait_for_ready is None:
-                wait_for_ready = config.wait_for_ready
+            limits = MessageLimits(
+                _lower(limits.receive, receive), _lower(limits.send, send), limits.metadata, limits.encodings
+            )
         deadline = None if timeout is None else now + timeout
         policy = config.retry or config.hedging
         if policy is None or self._retry_buffer is None:
@@ -94,7 +92,8 @@ class CallFactory:
                 host=self._host,
                 buffer_limit=self._retry_buffer,
             )
-        call.wait_for_ready = bool(wait_for_ready)
+        if config.wait_for_ready:
+            call.wait_for_ready = True
         return call
 
 

@@ -14,7 +14,6 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 
 import functools
 import heapq
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -107,9 +106,10 @@ class ClientChannel:
         #: Calls that wait for another picker, in order.
         self._waiting: dict[ClientCall, None] = {}
         self._picker_is_new = False
-        self._events: deque[Callable[[], object]] = deque()
+        self._events: list[Callable[[], object]] = []
         self._busy = False
         self._resolving = False
+        self._target_is_bad = False
         self._resolver_backoff = Backoff(settings.backoff, random)
         self._resolve_at: float | None = None
         self._may_resolve_at = 0.0
@@ -118,6 +118,8 @@ class ClientChannel:
         self._appointments: list[tuple[float, int, Callable[[], object]]] = []
         self._appointment_count = 0
         self._wakeup: float | None = None
+        #: Calls that are tried again, and have not ended.
+        self._retrying: dict[ClientCall, None] = {}
 
     # Calls.
 
@@ -125,6 +127,8 @@ class ClientChannel:
         """Gives a call to a connection, or lets it wait for one, or ends it because none can be had."""
         if isinstance(call, RetryingCall):
             self.now = now
+            self._retrying[call] = None
+            call.on_end = functools.partial(self._retrying_over, call)
             call.begin()
             return
         direct = self.direct
@@ -157,6 +161,14 @@ class ClientChannel:
             call.stop_waiting = None
         for call in waiting:
             self._pick(call)
+
+    def _retrying_over(self, call: ClientCall, status: Status) -> None:
+        self._retrying.pop(call, None)
+
+    def all_calls(self) -> list[ClientCall]:
+        """All calls that have not ended; those that are tried again come before their attempts."""
+        on_connections = [call for connection in self._connections for call in connection.all_calls()]
+        return [*self._retrying, *self._waiting, *on_connections]
 
     @property
     def waiting(self) -> list[ClientCall]:
@@ -290,7 +302,7 @@ class ClientChannel:
         try:
             while events or self._picker_is_new:
                 if events:
-                    events.popleft()()
+                    events.pop(0)()
                 else:
                     self._picker_is_new = False
                     self._pick_again()
@@ -329,7 +341,7 @@ class ClientChannel:
     # Idleness.
 
     def _leave_idle(self) -> None:
-        if self.state is _SHUTDOWN:
+        if self.state is _SHUTDOWN or self._target_is_bad:
             return
         if self._balancer is not None:
             self._balancer.exit_idle()
@@ -401,5 +413,7 @@ class ClientChannel:
             self._shell.resolve()
 
     def target_is_bad(self, reason: str) -> None:
-        """The target can't be understood, so every call fails, whether or not it waits for ready."""
+        """The target can't be understood, so every call fails for good, whether or not it waits for ready."""
+        self._target_is_bad = True
+        self._move(_FAILED)
         self._picker = FixedPicker(Fail(Status(StatusCode.UNAVAILABLE, reason), drop=True))

@@ -6,9 +6,13 @@ Programs make thousands of channels with the same options, so these share what t
 import functools
 
 from pygrpc._version import PYGRPC_VERSION
+from pygrpc.core.backoff import BackoffPolicy
+from pygrpc.core.balancing import Balancer, PickFirst, find
 from pygrpc.core.call import MessageLimits
+from pygrpc.core.client_channel import ChannelSettings
 from pygrpc.core.compression import enabled_encodings
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.service_config import ServiceConfig, parse_service_config
 from pygrpc.options import Options
 
 
@@ -42,3 +46,31 @@ def user_agent(options: Options) -> bytes:
     """The ``user-agent`` of a channel's requests (PROTOCOL-HTTP2.md, "User Agents")."""
     agents = (options.primary_user_agent, f"grpc-python-pygrpc/{PYGRPC_VERSION}", options.secondary_user_agent)
     return " ".join(agent for agent in agents if agent).encode()
+
+
+@functools.lru_cache(maxsize=32)
+def channel_settings(options: Options) -> ChannelSettings:
+    """The figures by which a channel decides."""
+    return ChannelSettings(
+        backoff=BackoffPolicy(options.initial_reconnect_backoff, options.max_reconnect_backoff),
+        min_connect_timeout=max(options.min_reconnect_backoff, 0.1),
+        min_time_between_resolutions=options.min_time_between_resolutions,
+        idle_timeout=options.idle_timeout,
+        enable_retries=options.enable_retries,
+        retry_buffer=options.retry_buffer,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def service_config(options: Options) -> ServiceConfig:
+    """The service config of a channel unless its resolver has one.
+
+    Raises:
+        InvalidServiceConfig: It can't be understood; the text names the field.
+    """
+    return ServiceConfig() if options.service_config is None else parse_service_config(options.service_config)
+
+
+def default_policy(options: Options) -> type[Balancer]:
+    """The load balancing policy of a channel unless its service config names one; as in grpcio, one that is known."""
+    return find(options.lb_policy or "") or PickFirst

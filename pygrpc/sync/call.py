@@ -99,13 +99,15 @@ class CallState(CallNames):
                 headers = encode_metadata(metadata)
             except InvalidMetadata as error:
                 refusal = Status(StatusCode.INTERNAL, str(error))
-        self.core = ClientCall(
+        self.core: ClientCall = channel.calls.make(
             self,
+            parameters.method,
             channel.request_headers(parameters.method, encoding, headers),
             response_streaming=self._response_streaming,
-            deadline=None if timeout is None else time.monotonic() + timeout,
+            timeout=timeout,
             limits=channel.limits,
             send_encoding=encoding,
+            now=time.monotonic(),
         )
         if refusal is not None:
             self.core.cancel(refusal)
@@ -172,7 +174,7 @@ class CallState(CallNames):
         """
         driver = self.channel.driver
         with driver.lock:
-            self.channel.start(self.core, bool(wait_for_ready))
+            self.channel.start(self.core, wait_for_ready)
             self.channel.watch_deadline(self.core)
             driver.settle()
 
@@ -338,7 +340,7 @@ class UnaryResponse(CallState):
             ValueError: The channel is closed.
         """
         with self.channel.driver.lock:
-            self.channel.start(self.core, bool(wait_for_ready))
+            self.channel.start(self.core, wait_for_ready)
             self._finish_here()
 
     def run_with(self, requests: Iterable[Any], wait_for_ready: bool | None) -> None:
@@ -349,7 +351,7 @@ class UnaryResponse(CallState):
         """
         driver = self.channel.driver
         with driver.lock:
-            self.channel.start(self.core, bool(wait_for_ready))
+            self.channel.start(self.core, wait_for_ready)
             driver.settle()
         try:
             self.send_from(requests)

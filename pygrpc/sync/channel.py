@@ -1,6 +1,5 @@
 """The sync channel: multi-callables for the user, one connection at a time to the server."""
 
-import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,20 +10,20 @@ from pygrpc import interfaces
 from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc.call_credentials import PluginSource, call_plugins, plugin_context
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.backoff import Backoff, BackoffPolicy
+from pygrpc.core.call_factory import CallFactory
 from pygrpc.core.client_call import DEADLINE_EXCEEDED, ClientCall, RequestHeaders
-from pygrpc.core.configuration import http2_settings, message_limits, user_agent
-from pygrpc.core.connectivity import Connectivity
+from pygrpc.core.configuration import message_limits, service_config, user_agent
 from pygrpc.core.deadlines import Deadlines
 from pygrpc.core.headers import request_headers
 from pygrpc.core.metadata import Header
+from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Target, parse_target
 from pygrpc.options import Options
 from pygrpc.status import StatusCode
 from pygrpc.sync import fork
 from pygrpc.sync.authentication import NOT_PRIVATE, Authentication
-from pygrpc.sync.connecting import Attempt, ClientTransport, Endpoint, begin_to_connect
+from pygrpc.sync.connecting import Connections, Opener, begin_to_connect
 from pygrpc.sync.driver import Driver
 from pygrpc.sync.multicallable import (
     StreamStreamMultiCallable,
@@ -62,43 +61,68 @@ class Channel(interfaces.Channel):
         if isinstance(target, bytes):
             target = target.decode()
         self._target_text = target
-        self._target_error: Status | None = None
+        self._target_error = ""
+        self._target, self._config = Target((), target), ServiceConfig()
         try:
             self._target = parse_target(target)
+            self._config = service_config(options)
         except ValueError as error:
-            self._target = Target((), target)
-            self._target_error = Status(StatusCode.UNAVAILABLE, f"Failed to create channel to {target!r}: {error}")
+            self._target_error = f"Failed to create channel to {target!r}: {error}"
         self._options = options
         self.security = security or insecure_client()
         self.limits = message_limits(options)
         self.compression = options.request_compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
         self.user_agent = user_agent(options)
-        self.http2_settings = http2_settings(options)
-        policy = BackoffPolicy(options.initial_reconnect_backoff, options.max_reconnect_backoff)
-        self._backoff = Backoff(policy, random.random)
         self._observers = Observers()
-        self._connectivity = Connectivity(self._backoff, self._observers.tell)
+        self._begin()
+        fork.register(self)
+
+    def _begin(self) -> None:
+        """Makes all that belongs to one process."""
         self._deadlines: Deadlines[ClientCall] = Deadlines()
         #: Calls whose credentials' plugins are still to be asked, or are being asked.
         self._authentications: dict[ClientCall, Authentication] = {}
-        self._attempt: Attempt | None = None
-        self._current: ClientTransport | None = None
-        self._transports: set[ClientTransport] = set()
-        #: Connections with something to write.
-        self.dirty: list[ClientTransport] = []
         self.driver = Driver(self)
-        fork.register(self)
+        self._connections = Connections(
+            self.driver,
+            self._target,
+            self._options,
+            self._config,
+            self.security,
+            self.authority,
+            self.opener(),
+            self._observers.tell,
+        )
+        if self._target_error:
+            self._connections.core.target_is_bad(self._target_error)
+
+    def opener(self) -> Opener:
+        """What begins to connect; it may not keep the channel."""
+        return begin_to_connect
+
+    @property
+    def _state(self) -> ChannelConnectivity:
+        return self._connections.core.state
+
+    @property
+    def calls(self) -> CallFactory:
+        """Makes the calls."""
+        return self._connections.core.calls
 
     # Calls.
 
     def check_open(self) -> None:
         """Raises ValueError if the channel is closed."""
-        if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
+        if self._state is ChannelConnectivity.SHUTDOWN:
             raise ValueError("Cannot invoke RPC on closed channel!")
 
-    def start(self, call: ClientCall, wait_for_ready: bool) -> None:
-        """Gives a call to the connection, or lets it wait for one; requires the lock.
+    def start(self, call: ClientCall, wait_for_ready: bool | None) -> None:
+        """Gives a call to a connection, or lets it wait for one; requires the lock.
+
+        Args:
+            call: The call.
+            wait_for_ready: Whether it waits while no connection can be had; None for what the service config says.
 
         Raises:
             ValueError: The channel is closed.
@@ -106,29 +130,28 @@ class Channel(interfaces.Channel):
         self.check_open()
         if call.ended:
             return
-        if wait_for_ready:
-            call.wait_for_ready = True
+        if wait_for_ready is not None:
+            call.wait_for_ready = wait_for_ready
         now = time.monotonic()
         # Nobody may have read for a while, and the server may have said goodbye.
         self.driver.look(now, _STALE)
         if call.deadline is not None and call.deadline <= now:
             call.cancel(DEADLINE_EXCEEDED)
         elif call in self._authentications:
-            self._authentications[call].begin(call, lambda: self._dispatch(call, wait_for_ready, time.monotonic()))
+            self._authentications[call].begin(call, lambda: self._dispatch(call, time.monotonic()))
         else:
-            self._dispatch(call, wait_for_ready, now)
+            self._dispatch(call, now)
 
-    def _dispatch(self, call: ClientCall, wait_for_ready: bool, now: float) -> None:
+    def _dispatch(self, call: ClientCall, now: float) -> None:
         if call.stop_waiting is not None:
             call.stop_waiting()
             call.stop_waiting = None
-        if self._current is not None:
-            self._current.start(call, now)
-        elif self._target_error is not None:
-            call.cancel(self._target_error)
-        else:
-            self._connectivity.admit(call, wait_for_ready)
-            self._connect_if_due(now)
+        try:
+            self._connections.core.start(call, now)
+        except BaseException:
+            # A signal handler raised: nobody knows how far the call has come.
+            self._connections.lose("interrupted while a call was starting")
+            raise
 
     def plugins(self, credentials: Any) -> tuple[PluginSource, ...]:
         """The call credentials of a call: the channel's, and its own.
@@ -172,11 +195,12 @@ class Channel(interfaces.Channel):
     def next_time(self) -> float | None:
         """When ``on_time`` is to be called."""
         when = self._deadlines.next()
-        other = self._attempt.next_time() if self._attempt is not None else self._connectivity.attempt_at()
+        connections = self._connections
+        other = connections.wakeup
         if when is None or (other is not None and other < when):
             when = other
-        for transport in self._transports:
-            other = transport.core.next_wakeup()
+        for connection in connections.transports:
+            other = connection.next_wakeup()
             if other is not None and (when is None or other < when):
                 when = other
         return when
@@ -185,77 +209,20 @@ class Channel(interfaces.Channel):
         """Does what is due."""
         for call in self._deadlines.pop_expired(now):
             call.cancel(DEADLINE_EXCEEDED)
-        if self._attempt is not None:
-            self._attempt.on_time(now)
-        self._connect_if_due(now)
-        for transport in list(self._transports):
-            wakeup = transport.core.next_wakeup()
+        connections = self._connections
+        if connections.wakeup is not None and connections.wakeup <= now:
+            connections.core.handle_timeout(now)
+        for connection, transport in list(connections.transports.items()):
+            wakeup = connection.next_wakeup()
             if wakeup is not None and wakeup <= now:
-                transport.core.handle_timeout(now)
+                connection.handle_timeout(now)
                 transport.on_output()
 
     def flush(self) -> None:
         """Writes what is queued."""
-        while self.dirty:
-            self.dirty.pop().flush()
-
-    # Connecting.
-
-    def _connect_if_due(self, now: float) -> None:
-        due = self._connectivity.attempt_at()
-        if due is None or due > now:
-            return
-        self._connectivity.attempt_begins(now)
-        timeout = max(self._options.min_reconnect_backoff, 0.1)
-        self._attempt = Attempt(self, self._target.addresses, timeout, now)
-        self.driver.add_urgent(self._attempt)
-        self._attempt.on_time(now)
-
-    def _attempt_over(self) -> None:
-        if self._attempt is not None:
-            self.driver.remove_urgent(self._attempt)
-            self._attempt = None
-
-    def open_socket(self, endpoint: Endpoint) -> Any:
-        """Begins to connect to an endpoint.
-
-        Raises:
-            OSError: It fails at once.
-        """
-        return begin_to_connect(endpoint)
-
-    def on_attempt_failed(self, reason: str) -> None:
-        """No address could be reached."""
-        self._attempt_over()
-        self._connectivity.attempt_failed(reason)
-        self.driver.ensure_watcher()
-
-    def on_connected(self, transport: ClientTransport) -> None:
-        """A connection works."""
-        self._attempt_over()
-        self._transports.add(transport)
-        self._current = transport
-        for call, wait_for_ready in self._connectivity.connected():
-            if transport is self._current:
-                transport.start(call, transport.core.now)
-            else:
-                self._connectivity.admit(call, wait_for_ready)
-        self.driver.ensure_watcher()
-
-    def on_draining(self, transport: ClientTransport) -> None:
-        """A connection takes no new calls."""
-        if transport is self._current:
-            self._current = None
-            self._connectivity.connection_left()
-
-    def on_unsent(self, calls: list[ClientCall]) -> None:
-        """No server has handled these calls; they go to the next connection as if nothing had happened."""
-        for call in calls:
-            self._dispatch(call, call.wait_for_ready, time.monotonic())
-
-    def on_lost(self, transport: ClientTransport) -> None:
-        """A connection is closed."""
-        self._transports.discard(transport)
+        dirty = self._connections.dirty
+        while dirty:
+            dirty.pop().flush()
 
     # The public rest.
 
@@ -270,21 +237,19 @@ class Channel(interfaces.Channel):
             try_to_connect: Whether it is to connect if it is idle.
         """
         with self.driver.lock:
-            state = self._connectivity.state
-            if try_to_connect and self._target_error is None and state is not ChannelConnectivity.SHUTDOWN:
-                self._connectivity.want()
-                self._connect_if_due(time.monotonic())
+            state = self._state
+            if try_to_connect:
+                self._connections.core.exit_idle(time.monotonic())
                 self.driver.settle()
             return state
 
     def subscribe(self, callback: Observer, try_to_connect: bool | None = False) -> None:  # noqa: D102
         with self.driver.lock:
-            if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
+            if self._state is ChannelConnectivity.SHUTDOWN:
                 return
-            if try_to_connect and self._target_error is None:
-                self._connectivity.want()
-            self._observers.add(callback, self._connectivity.state)
-            self._connect_if_due(time.monotonic())
+            self._observers.add(callback, self._state)
+            if try_to_connect:
+                self._connections.core.exit_idle(time.monotonic())
             self.driver.settle()
 
     def unsubscribe(self, callback: Observer) -> None:  # noqa: D102
@@ -294,24 +259,16 @@ class Channel(interfaces.Channel):
         self.driver.act(lambda: self._close(_CLOSED))
 
     def _close(self, status: Status) -> None:
-        if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
+        if self._state is ChannelConnectivity.SHUTDOWN:
             return
         self._observers.clear()
-        self._connectivity.shut_down()
-        calls = [*self._authentications, *self._connectivity.waiting]
-        for transport in self._transports:
-            calls += transport.core.all_calls()
-        for call in calls:
+        for call in self._active_calls():
             call.cancel(status)
-        if self._attempt is not None:
-            self._attempt.abort()
-            self._attempt_over()
-        self._current = None
-        for transport in list(self._transports):
-            transport.core.drain()
-            transport.flush()
-            transport.lost("the channel is closed")
+        self._connections.close()
         self.driver.close()
+
+    def _active_calls(self) -> list[ClientCall]:
+        return [*self._authentications, *self._connections.core.all_calls()]
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Closes a channel that nobody can use any more."""
@@ -319,7 +276,7 @@ class Channel(interfaces.Channel):
             # The names of modules may be gone by now, and sockets close by themselves.
             return
         driver = getattr(self, "driver", None)
-        if driver is not None and self._connectivity.state is not ChannelConnectivity.SHUTDOWN:
+        if driver is not None and self._state is not ChannelConnectivity.SHUTDOWN:
             driver.act_without_waiting(lambda: self._close(_CLOSED))
 
     @property
@@ -329,23 +286,13 @@ class Channel(interfaces.Channel):
 
     def after_fork(self) -> None:
         """Begins anew in the child of a fork: the sockets are the parent's, so they are dropped without a word."""
-        if self._connectivity.state is ChannelConnectivity.SHUTDOWN:
+        if self._state is ChannelConnectivity.SHUTDOWN:
             return
-        transports = [*self._transports, *(self._attempt.transports if self._attempt is not None else ())]
-        calls = [*self._authentications, *self._connectivity.waiting]
-        for transport in transports:
-            transport.closed = True
-            transport.socket.close()
-            calls += transport.core.all_calls()
+        calls = self._active_calls()
+        self._connections.abandon_sockets()
         self.driver.abandon()
-        self.driver = Driver(self)
         self._observers.after_fork()
-        self._connectivity = Connectivity(self._backoff, self._observers.tell)
-        self._deadlines = Deadlines()
-        self._authentications = {}
-        self._attempt = self._current = None
-        self._transports = set()
-        self.dirty = []
+        self._begin()
         for call in calls:
             call.cancel(_FORKED)
 

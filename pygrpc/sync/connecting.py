@@ -1,136 +1,56 @@
-"""Connecting: one attempt to reach any address of a target, without waiting for anything.
-
-The addresses of a name are tried in turn, IPv6 and IPv4 alternating; the next one starts when one has failed, or has
-not answered for ``HEAD_START`` seconds (RFC 8305, "Happy Eyeballs"). The first connection on which the server's
-SETTINGS arrive wins, and the others are closed.
-"""
+"""Connecting: what the core of a channel asks for, done with sockets that don't block."""
 
 import contextlib
 import errno
-import itertools
 import os
+import random
 import socket
 import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from pygrpc._sockets import known_endpoints, resolved_endpoints
 from pygrpc._tls import ClientSecurity
+from pygrpc.connectivity import ChannelConnectivity
+from pygrpc.core.balancing import Endpoint, Subchannel
 from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
-from pygrpc.core.http2 import Http2Settings
-from pygrpc.core.targets import Address, peer_name
+from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
+from pygrpc.core.service_config import ServiceConfig
+from pygrpc.core.targets import Address, Target
+from pygrpc.options import Options
 from pygrpc.sync.driver import Driver
 from pygrpc.sync.poller import READ, WRITE
 from pygrpc.sync.transport import Transport
 
-#: Seconds that an address has for itself before the next one is tried too.
-HEAD_START = 0.25
-
 _IN_PROGRESS = frozenset([0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR])
-_REFUSED = "Failed to connect to remote host: "
 
-
-class Endpoint(NamedTuple):
-    """An address that needs no look-up any more.
-
-    Attributes:
-        family: The family of the socket.
-        name: What ``connect`` takes.
-    """
-
-    family: int
-    name: Any
-
-    def __str__(self) -> str:
-        """The address as grpcio writes it."""
-        if isinstance(self.name, (str, bytes)):
-            return f"unix:{os.fsdecode(self.name)}"
-        return peer_name("ipv6" if self.family == socket.AF_INET6 else "ipv4", self.name[0], self.name[1])
-
-
-def resolve(addresses: Iterable[Address], numeric: bool = False) -> list[Endpoint]:
-    """Looks up the endpoints of addresses; waits for the system's resolver unless ``numeric``.
-
-    Args:
-        addresses: The addresses.
-        numeric: Whether to look up nothing.
-
-    Raises:
-        OSError: A name has no address; with ``numeric``, it is a name.
-    """
-    found: list[Endpoint] = []
-    for address in addresses:
-        if address.path:
-            found.append(Endpoint(socket.AF_UNIX, address.path))
-            continue
-        flags = socket.AI_NUMERICHOST if numeric else 0
-        try:
-            # As bytes, unless IDNA is needed: to import its codec now could lock up the child of a fork meanwhile.
-            host = address.host.encode() if address.host.isascii() else address.host
-            results = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
-        except ValueError as error:
-            # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
-            raise OSError(str(error)) from None
-        found += _alternating([Endpoint(family, name) for family, _, _, _, name in results])
-    return found
-
-
-def _alternating(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    # RFC 8305, section 4: the families take turns, beginning with the one that the system prefers.
-    families = dict.fromkeys(endpoint.family for endpoint in endpoints)
-    groups = [[endpoint for endpoint in endpoints if endpoint.family == family] for family in families]
-    return [endpoint for turn in itertools.zip_longest(*groups) for endpoint in turn if endpoint is not None]
-
-
-class ConnectionOwner(Protocol):
-    """The channel that connections belong to; all methods are called with the driver's lock held."""
-
-    authority: str
-    dirty: "list[ClientTransport]"
-    driver: Driver
-    http2_settings: Http2Settings
-    security: ClientSecurity
-
-    def open_socket(self, endpoint: Endpoint) -> socket.socket:
-        """Begins to connect to an endpoint."""
-
-    def on_connected(self, transport: "ClientTransport") -> None:
-        """An attempt has led to a connection that works."""
-
-    def on_attempt_failed(self, reason: str) -> None:
-        """An attempt has not."""
-
-    def on_draining(self, transport: "ClientTransport") -> None:
-        """A connection takes no new calls."""
-
-    def on_unsent(self, calls: list[ClientCall]) -> None:
-        """No server has handled these calls: they are to be started anew."""
-
-    def on_lost(self, transport: "ClientTransport") -> None:
-        """A connection is closed."""
+#: Begins to connect to an address; raises OSError if that fails at once.
+Opener = Callable[[Address], Any]
 
 
 class ClientTransport(Transport[ClientConnection]):
     """A connection to the server. It doesn't keep its channel, so that one nobody uses is collected."""
 
-    def __init__(self, owner: ConnectionOwner, sock: socket.socket, attempt: "Attempt") -> None:
+    def __init__(self, owner: "Connections", sock: socket.socket, subchannel: Subchannel) -> None:
         """Takes over a socket that is connected or will be.
 
         Args:
-            owner: The channel.
+            owner: The connections of the channel.
             sock: A socket that doesn't block.
-            attempt: Who made it.
+            subchannel: Whose attempt to connect this is.
         """
         self._owner = weakref.ref(owner)
         self._driver = owner.driver
         self._security = owner.security
         self._authority = owner.authority
         self._handshaking = False
-        #: The attempt that this is part of, until it has come to an end.
-        self.attempt: Attempt | None = attempt
+        #: Whose attempt this is, until that has come to an end.
+        self.subchannel: Subchannel | None = subchannel
         self.connected = False
         super().__init__(sock, ClientConnection(self, owner.http2_settings, time.monotonic()))
         self.dirty = False
@@ -179,16 +99,6 @@ class ClientTransport(Transport[ClientConnection]):
         self._driver.modify(self.socket.fileno(), READ)
         self.on_output()
 
-    def start(self, call: ClientCall, now: float) -> None:
-        """Gives a call to the connection."""
-        self.core.now = now
-        try:
-            self.core.start(call)
-        except BaseException:
-            # A signal handler raised: nobody knows how far the call has come.
-            self.lost("interrupted while a call was starting")
-            raise
-
     def want_write(self, wanted: bool) -> None:  # noqa: D102 - the contract is in Transport
         if not self.closed:
             self._driver.modify(self.socket.fileno(), READ | WRITE if wanted else READ)
@@ -206,14 +116,11 @@ class ClientTransport(Transport[ClientConnection]):
     def on_lost(self, reason: str) -> None:  # noqa: D102
         self._driver.unregister(self.socket.fileno())
         self.socket.close()
-        failure = self.core.failure
-        attempt, self.attempt = self.attempt, None
-        if attempt is not None:
-            error = ConnectionError(failure.details if failure else reason)
-            attempt.failed(self, self._security.explain(error))
         owner = self._owner()
         if owner is not None:
-            owner.on_lost(self)
+            failure = self.core.failure
+            error = ConnectionError(failure.details if failure else reason)
+            owner.on_lost(self, self._security.explain(error))
 
     # ClientConnectionOwner.
 
@@ -222,142 +129,212 @@ class ClientTransport(Transport[ClientConnection]):
         if isinstance(self.socket, ssl.SSLSocket):
             # Tickets to resume the session come with the first data.
             self._security.remember(self.socket)
-        attempt, self.attempt = self.attempt, None
-        if attempt is not None:
-            attempt.succeeded(self)
+        owner = self._owner()
+        subchannel, self.subchannel = self.subchannel, None
+        if owner is not None and subchannel is not None:
+            owner.on_ready(self, subchannel)
 
     def on_draining(self) -> None:
         """The connection takes no new calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_draining(self)
+            owner.core.connection_draining(self.core, time.monotonic())
 
     def on_unsent(self, calls: list[ClientCall]) -> None:
         """No server has handled these calls."""
         owner = self._owner()
         if owner is not None:
-            owner.on_unsent(calls)
+            owner.core.unsent(calls, time.monotonic())
 
 
-class Attempt:
-    """One attempt to connect; every method requires the driver's lock."""
+class Connections:
+    """The connections of one channel, and the core that says what becomes of them; all requires the driver's lock.
 
-    def __init__(self, owner: ConnectionOwner, addresses: tuple[Address, ...], timeout: float, now: float) -> None:
-        """Begins.
+    It is apart from the channel, which it doesn't keep: so a channel that nobody uses is collected at once.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        target: Target,
+        options: Options,
+        config: ServiceConfig,
+        security: ClientSecurity,
+        authority: str,
+        opener: Opener,
+        on_state: Callable[[ChannelConnectivity], None],
+    ) -> None:
+        """Makes a core that is idle.
 
         Args:
-            owner: The channel, which the attempt keeps.
-            addresses: The addresses of the target.
-            timeout: Seconds that the attempt may take.
-            now: Monotonic time in seconds.
+            driver: The lock, and who polls.
+            target: Where the servers are.
+            options: The options of the channel.
+            config: Its service config.
+            security: How connections are secured.
+            authority: Whom the servers' certificates are for.
+            opener: Begins to connect.
+            on_state: Told each new state of the channel.
         """
-        self._owner = owner
-        self._ends = now + timeout
-        self._timeout = timeout
-        self._next = now
-        self._left: list[Endpoint] | None = None
-        #: The connections that are being made.
-        self.transports: dict[ClientTransport, Endpoint] = {}
-        self._last_error = f"no answer within {timeout:g} seconds"
-        self._over = False
-        try:
-            self._left = resolve(addresses, numeric=True)
-        except OSError:
-            # A look-up may take long, and nobody who reads has the time: neither calls with a deadline nor the watcher.
-            threading.Thread(target=self._look_up, args=(addresses,), name="pygrpc-resolver", daemon=True).start()
+        self.driver = driver
+        self.security = security
+        self.authority = authority
+        self.http2_settings = http2_settings(options)
+        self._target = target
+        self._opener = opener
+        self._on_state = on_state
+        #: All that are open, also while they are made and while they drain.
+        self.transports: dict[ClientConnection, ClientTransport] = {}
+        self._attempts: dict[Subchannel, ClientTransport | None] = {}
+        #: Those with something to write.
+        self.dirty: list[ClientTransport] = []
+        self.wakeup: float | None = None
+        self._closed = False
+        self.core = ClientChannel(self, channel_settings(options), random.random, config, default_policy(options))
 
-    def _look_up(self, addresses: tuple[Address, ...]) -> None:
-        try:
-            found: list[Endpoint] = resolve(addresses)
-            reason = ""
-        except OSError as error:
-            found, reason = [], error.strerror or str(error)
-        driver = self._owner.driver
-        with driver.lock:
-            if self._over:
-                return
-            if found:
-                self._left = found
-                driver.time_set(self._next)
-                driver.hurry()
-            else:
-                names = ", ".join(str(address) for address in addresses)
-                self._give_up(f"errors resolving {names}: {reason}")
-            driver.settle()
+    # ChannelShell.
 
-    def next_time(self) -> float:
-        """When ``on_time`` is to be called."""
-        return min(self._next, self._ends) if self._left else self._ends
+    def on_state(self, state: ChannelConnectivity) -> None:
+        """The channel has a new state."""
+        self._on_state(state)
 
-    def on_time(self, now: float) -> None:
-        """Tries the next address, or gives up, if that is due."""
-        if self._over:
-            return
-        if now >= self._ends:
-            self._fail(f"no answer within {self._timeout:g} seconds")
-            return
-        while self._left and now >= self._next and not self._over:
-            self._try(self._left.pop(0), now)
+    def on_wakeup(self, when: float | None) -> None:
+        """The core wants to be woken at another time."""
+        self.wakeup = when
+        if when is not None:
+            self.driver.time_set(when)
+            self.driver.ensure_watcher()
 
-    def _try(self, endpoint: Endpoint, now: float) -> None:
-        self._next = now + HEAD_START
-        try:
-            sock = self._owner.open_socket(endpoint)
-        except OSError as error:
-            self._note(endpoint, error.strerror or str(error))
+    def resolve(self) -> None:
+        """Looks the target up."""
+        known = known_endpoints(self._target.addresses)
+        if known is not None:
+            self.core.resolved(known, time.monotonic())
         else:
-            self.transports[ClientTransport(self._owner, sock, self)] = endpoint
+            # A look-up may take long, and nobody who reads has the time: neither calls with a deadline nor the watcher.
+            threading.Thread(target=self._look_up, name="pygrpc-resolver", daemon=True).start()
 
-    def _note(self, endpoint: Endpoint, reason: str) -> None:
-        """One address has failed: the next one is due at once, or that was the last."""
-        self._last_error = f"{endpoint}: {_REFUSED}{reason}"
-        self._next = 0.0
-        if not self._left and not self.transports:
-            self._fail(self._last_error)
+    def _look_up(self) -> None:
+        found: list[Endpoint] = []
+        reason = ""
+        try:
+            for address in self._target.addresses:
+                # As bytes, unless IDNA is needed: to import its codec now could lock up the child of a fork meanwhile.
+                host = address.host.encode() if address.host.isascii() else address.host
+                found += resolved_endpoints(socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except ValueError as error:
+            # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
+            reason = str(error)
+        with self.driver.lock:
+            if self._closed:
+                return
+            if reason:
+                names = ", ".join(str(address) for address in self._target.addresses)
+                self.core.resolution_failed(f"DNS resolution failed for {names}: {reason}", time.monotonic())
+            else:
+                self.core.resolved(found, time.monotonic())
+            self.driver.settle()
+            self.driver.hurry()
 
-    def failed(self, transport: ClientTransport, reason: str) -> None:
-        """A connection of this attempt has failed."""
-        endpoint = self.transports.pop(transport)
-        if not self._over:
-            self._note(endpoint, reason)
-            self._owner.driver.time_set(self._next)
+    def connect(self, subchannel: Subchannel) -> None:
+        """Begins to connect."""
+        self.driver.add_urgent(subchannel)
+        self._attempts[subchannel] = None
+        try:
+            sock = self._opener(subchannel.endpoint.address)
+        except OSError as error:
+            self._failed(subchannel, error.strerror or str(error))
+            return
+        transport = ClientTransport(self, sock, subchannel)
+        self._attempts[subchannel] = transport
+        self.transports[transport.core] = transport
 
-    def _fail(self, reason: str) -> None:
-        self._give_up(f"failed to connect to all addresses; last error: {reason}")
+    def _over(self, subchannel: Subchannel) -> ClientTransport | None:
+        self.driver.remove_urgent(subchannel)
+        return self._attempts.pop(subchannel, None)
 
-    def _give_up(self, reason: str) -> None:
-        self.abort()
-        self._owner.on_attempt_failed(reason)
+    def _failed(self, subchannel: Subchannel, reason: str) -> None:
+        self._over(subchannel)
+        text = f"{subchannel}: Failed to connect to remote host: {reason}"
+        self.core.connect_failed(subchannel, text, time.monotonic())
 
-    def succeeded(self, transport: ClientTransport) -> None:
-        """A connection of this attempt works."""
-        del self.transports[transport]
-        self.abort()
-        self._owner.on_connected(transport)
-
-    def abort(self) -> None:
-        """Ends the attempt and closes what it has opened."""
-        self._over = True
-        self._left = None
-        transports, self.transports = list(self.transports), {}
-        for transport in transports:
-            transport.attempt = None
+    def abandon(self, subchannel: Subchannel) -> None:
+        """Gives an attempt up."""
+        transport = self._over(subchannel)
+        if transport is not None:
+            transport.subchannel = None
             with contextlib.suppress(OSError):
-                transport.lost("another attempt was faster")
+                transport.lost("the attempt to connect was given up")
+
+    def leave(self, connection: ClientConnection) -> None:
+        """Lets the calls of a connection finish, and closes it behind the last one."""
+        connection.drain()
+        transport = self.transports.get(connection)
+        if transport is not None:
+            transport.on_output()
+
+    # What connections report.
+
+    def on_ready(self, transport: ClientTransport, subchannel: Subchannel) -> None:
+        """An attempt has led to a connection that works."""
+        self._over(subchannel)
+        self.core.connected(subchannel, transport.core, time.monotonic())
+        self.driver.ensure_watcher()
+
+    def on_lost(self, transport: ClientTransport, reason: str) -> None:
+        """A connection is closed."""
+        self.transports.pop(transport.core, None)
+        subchannel, transport.subchannel = transport.subchannel, None
+        if subchannel is not None:
+            self._failed(subchannel, reason)
+        self.core.connection_lost(transport.core, time.monotonic())
+
+    # What the channel does.
+
+    def lose(self, reason: str) -> None:
+        """Closes all connections at once: nobody knows what became of the bytes on one of them."""
+        for transport in list(self.transports.values()):
+            transport.lost(reason)
+
+    def close(self) -> None:
+        """Ends all; what is under way on connections is the channel's to cancel."""
+        self._closed = True
+        self.core.close(time.monotonic())
+        for transport in list(self.transports.values()):
+            transport.core.drain()
+            transport.flush()
+            transport.lost("the channel is closed")
+
+    def abandon_sockets(self) -> None:
+        """Closes the sockets without a word: they are the parent's."""
+        self._closed = True
+        for transport in self.transports.values():
+            transport.closed = True
+            transport.socket.close()
 
 
-def begin_to_connect(endpoint: Endpoint) -> socket.socket:
-    """Makes a socket that doesn't block and is on its way to an endpoint.
+def begin_to_connect(address: Address) -> socket.socket:
+    """Makes a socket that doesn't block and is on its way to an address, which is a number or a path.
 
     Raises:
         OSError: It fails at once.
     """
-    sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    name: Any = address.path
+    if address.path:
+        family = socket.AF_UNIX
+    else:
+        # Without a look-up this gives the number of the interface behind a link-local address.
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+        family, name = found[0][0], found[0][4]
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        number = sock.connect_ex(endpoint.name)
+        number = sock.connect_ex(name)
         # A Unix socket connects at once or not at all: EAGAIN says that too many wait already.
-        if number not in _IN_PROGRESS or (number and endpoint.family == getattr(socket, "AF_UNIX", None)):
+        if number not in _IN_PROGRESS or (number and address.path):
             raise OSError(number, os.strerror(number))
     except OSError:
         sock.close()

@@ -5,12 +5,13 @@ shows when there is something to read; bytes don't go through it.
 """
 
 import threading
+from dataclasses import replace
 from typing import Any, Self
 
-from pygrpc.core.targets import Address, Target
+from pygrpc.core.targets import Address
 from pygrpc.options import Options
 from pygrpc.sync.channel import Channel
-from pygrpc.sync.connecting import Endpoint
+from pygrpc.sync.connecting import Opener
 from pygrpc.sync.poller import WakeUp
 from pygrpc.sync.server import Server
 
@@ -106,18 +107,22 @@ class InProcessChannel(Channel):
 
     def __init__(self, server: Server, options: Options) -> None:
         """Makes a channel that is idle; ``pygrpc.testing.in_process_channel`` is the public way."""
-        super().__init__(f"passthrough:///{_PEER}", options)
-        # Nothing to look up.
-        self._target = Target((Address("", 0, _PEER),), _PEER)
         self._server = server
+        # A path needs no look-up.
+        super().__init__(f"unix:{_PEER}", replace(options, default_authority=options.default_authority or _PEER))
 
-    def open_socket(self, endpoint: Endpoint) -> Any:
+    def opener(self) -> Opener:
         """Connects to the server."""
-        mine, its = MemorySocket.pair()
-        try:
-            self._server.accept_in_process(its)
-        except ConnectionError:
-            mine.close()
-            its.close()
-            raise
-        return mine
+        server = self._server
+
+        def connect(address: Address) -> MemorySocket:
+            mine, its = MemorySocket.pair()
+            try:
+                server.accept_in_process(its)
+            except ConnectionError:
+                mine.close()
+                its.close()
+                raise
+            return mine
+
+        return connect

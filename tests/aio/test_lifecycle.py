@@ -299,13 +299,13 @@ async def test_a_channel_closes_although_the_server_does_not_read() -> None:
 
     writer = asyncio.create_task(write())
     await channel.channel_ready()
-    (transport,) = channel._transports  # type: ignore[attr-defined]
+    (transport,) = channel._connections.transports.values()  # type: ignore[attr-defined]
     await until(lambda: transport.core.sending_paused)
     await channel.close()
     with pytest.raises(asyncio.CancelledError):
         await writer
     assert not closed.is_set()
-    await until(lambda: not channel._transports)  # type: ignore[attr-defined]
+    await until(lambda: not channel._connections.transports)  # type: ignore[attr-defined]
     for connection in connections:
         connection.transport.abort()
     server.close()

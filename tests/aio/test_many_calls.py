@@ -44,7 +44,7 @@ async def test_a_thousand_unary_calls() -> None:
         requests = [b"%d" % number for number in range(COUNT)]
         assert await asyncio.gather(*map(call, requests)) == requests
         assert barrier.most == COUNT
-        assert len(channel._transports) == 1
+        assert len(channel._connections.transports) == 1
 
 
 async def test_a_thousand_streams() -> None:

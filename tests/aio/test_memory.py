@@ -131,7 +131,7 @@ async def test_a_server_that_does_not_read_its_socket_stops_a_client_that_writes
 
 async def transports(channel: Any) -> list[Any]:
     await channel.channel_ready()
-    return list(channel._transports)
+    return list(channel._connections.transports.values())
 
 
 async def test_a_client_that_does_not_read_its_socket_stops_a_server_that_writes() -> None:

@@ -175,7 +175,7 @@ def test_a_subchannel_is_named_by_its_address() -> None:
     shell = FakeShell()
     connect(shell, "a")
     assert isinstance(shell.attempts["a"], Subchannel)
-    assert str(shell.attempts["a"]) == "a:1"
+    assert str(shell.attempts["a"]) == "ipv4:a:1"
 
 
 # round_robin.

@@ -23,7 +23,6 @@ def make(fields: dict[str, Any], retry_buffer: int | None = 100, **arguments: An
     asked: dict[str, Any] = {
         "response_streaming": True,
         "timeout": None,
-        "wait_for_ready": None,
         "limits": MessageLimits(100, -1),
         "send_encoding": None,
         "now": 50.0,
@@ -39,12 +38,9 @@ def test_the_shorter_timeout_holds(asked: float | None, configured: str | None, 
     assert make({"timeout": configured}, timeout=asked).deadline == deadline
 
 
-@pytest.mark.parametrize(
-    ("asked", "configured", "waits"),
-    [(None, None, False), (None, True, True), (False, True, False), (True, False, True), (True, None, True)],
-)
-def test_the_user_decides_whether_a_call_waits_for_ready(asked: Any, configured: Any, waits: bool) -> None:
-    assert make({"waitForReady": configured}, wait_for_ready=asked).wait_for_ready is waits
+@pytest.mark.parametrize(("configured", "waits"), [(None, False), (True, True), (False, False)])
+def test_a_call_waits_for_ready_if_the_config_says_so(configured: bool | None, waits: bool) -> None:
+    assert make({"waitForReady": configured}).wait_for_ready is waits
 
 
 def test_the_lower_limits_hold() -> None:

@@ -217,4 +217,6 @@ def test_a_bad_target_fails_all_calls() -> None:
     for wait_for_ready in (False, True):
         call = shell.call(wait_for_ready)
         assert (call.code, call.details) == (StatusCode.UNAVAILABLE, "the target '' has no host")
+    shell.channel.exit_idle(shell.now)
+    assert shell.states == [FAILED]
     assert shell.look_ups == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pygrpc.core.call import MessageLimits
 from pygrpc.core.call_factory import CallFactory
 from pygrpc.core.client_call import ClientState
 from pygrpc.core.client_channel import ChannelSettings
@@ -16,14 +17,16 @@ from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import RetryPolicy, RetryThrottling
 from pygrpc.status import StatusCode
 from tests.core.channels import SETTINGS, FakeShell
-from tests.core.pair import ANY, RESPONSE, ClientEnd
+from tests.core.pair import RESPONSE, ClientEnd
 from tests.core.test_service_config import RETRY
 
 HEDGING = {"maxAttempts": 3, "hedgingDelay": "0.5s", "nonFatalStatusCodes": ["UNAVAILABLE"]}
 
 
 class Bench:
-    """One call of a channel with one server, which a test plays."""
+    """Calls of a channel with one server, which a test plays."""
+
+    largest_request = -1
 
     def __init__(self, limit: int | None = None, policy: str = "retryPolicy", **changes: Any) -> None:
         body = {**(RETRY if policy == "retryPolicy" else HEDGING), **changes.pop("fields", {})}
@@ -43,8 +46,7 @@ class Bench:
             client.call.request_headers,
             response_streaming=True,
             timeout=timeout,
-            wait_for_ready=None,
-            limits=ANY,
+            limits=MessageLimits(-1, self.largest_request),
             send_encoding=None,
             now=self.shell.now,
         )
@@ -282,8 +284,8 @@ def test_an_attempt_that_fails_while_nothing_is_connected_counts() -> None:
 
 def test_a_message_over_the_limit_ends_the_call_at_once() -> None:
     bench = Bench(fields={"retryableStatusCodes": ["RESOURCE_EXHAUSTED"]})
+    bench.largest_request = 3
     call = bench.call(b"x", end=False)
-    call.call._limits.send = 3
     assert not call.call.send_message(b"1234")
     assert call.code is StatusCode.RESOURCE_EXHAUSTED
 

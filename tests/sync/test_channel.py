@@ -65,7 +65,7 @@ def test_a_name_without_an_address_fails_the_calls() -> None:
     with pygrpc.insecure_channel("does-not-exist.invalid:1") as channel, pytest.raises(pygrpc.RpcError) as caught:
         channel.unary_unary("/a/b")(b"")
     assert caught.value.code() is pygrpc.StatusCode.UNAVAILABLE
-    assert "errors resolving does-not-exist.invalid:1" in caught.value.details()
+    assert "DNS resolution failed for does-not-exist.invalid:1" in caught.value.details()
 
 
 def test_nobody_listens() -> None:

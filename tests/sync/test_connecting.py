@@ -10,39 +10,8 @@ from typing import Any
 import pytest
 
 import pygrpc
-from pygrpc.core.targets import Address
 from pygrpc.sync import connecting
-from pygrpc.sync.connecting import Endpoint, resolve
 from tests.sync.peers import BOUND, ECHO, SERVICE, serve
-
-
-def test_numbers_need_no_resolver() -> None:
-    found = resolve([Address("127.0.0.1", 1), Address("::1", 2), Address("", 0, "/path")], numeric=True)
-    assert [(each.family, each.name[:2]) for each in found[:2]] == [
-        (socket.AF_INET, ("127.0.0.1", 1)),
-        (socket.AF_INET6, ("::1", 2)),
-    ]
-    assert found[2] == Endpoint(socket.AF_UNIX, "/path")
-    assert [str(each) for each in found] == ["ipv4:127.0.0.1:1", "ipv6:%5B::1%5D:2", "unix:/path"]
-    with pytest.raises(OSError):
-        resolve([Address("localhost", 1)], numeric=True)
-
-
-def test_names_that_can_be_none() -> None:
-    for host in ("does-not-exist.invalid", "a" * 64 + ".example", "\0"):
-        with pytest.raises(OSError):
-            resolve([Address(host, 1)])
-
-
-def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    def getaddrinfo(host: str, port: int, **options: Any) -> Any:
-        six = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (f"::{n}", port, 0, 0)) for n in range(1, 4)]
-        four = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in range(1, 3)]
-        return six + four
-
-    monkeypatch.setattr(connecting.socket, "getaddrinfo", getaddrinfo)
-    hosts = [endpoint.name[0] for endpoint in resolve([Address("name", 1)])]
-    assert hosts == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
 
 
 def test_the_next_address_is_tried_when_one_refuses() -> None:
@@ -79,11 +48,11 @@ def test_a_peer_that_closes_at_once() -> None:
 
 def test_an_attempt_ends_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        options = (("grpc.min_reconnect_backoff_ms", 100),)
+        options = (("grpc.min_reconnect_backoff_ms", 100), ("grpc.initial_reconnect_backoff_ms", 100))
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         with pygrpc.insecure_channel(target, options) as channel, pytest.raises(pygrpc.RpcError) as caught:
             channel.unary_unary("/a/b")(b"", timeout=BOUND)
-    assert caught.value.details() == "failed to connect to all addresses; last error: no answer within 0.1 seconds"
+    assert f"ipv4:{target}: no answer within 0." in caught.value.details()
 
 
 def test_closing_ends_an_attempt() -> None:
@@ -104,7 +73,7 @@ def test_a_slow_resolver_holds_up_no_deadline(monkeypatch: pytest.MonkeyPatch) -
     original = socket.getaddrinfo
 
     def getaddrinfo(host: bytes, *arguments: Any, **options: Any) -> Any:
-        if host == b"localhost" and not options.get("flags"):
+        if host == b"localhost":
             assert leave.wait(BOUND)
         return original(host, *arguments, **options)
 
@@ -125,7 +94,7 @@ def test_a_resolver_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None
     asked: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
 
     def getaddrinfo(host: bytes, *arguments: Any, **options: Any) -> Any:
-        if host == b"localhost" and not options.get("flags"):
+        if host == b"localhost":
             asked.put(threading.current_thread())
             assert leave.wait(BOUND)
         return original(host, *arguments, **options)

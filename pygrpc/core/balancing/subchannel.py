@@ -16,6 +16,7 @@ from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff
 from pygrpc.core.balancing.policy import Endpoint
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.targets import peer_name
 
 _IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
 
@@ -71,8 +72,9 @@ class Subchannel:
         self._now = 0.0
 
     def __str__(self) -> str:
-        """The address."""
-        return str(self.endpoint.address)
+        """The address, as grpcio writes it."""
+        host, port, path = self.endpoint.address
+        return peer_name("unix" if path else "ipv6" if ":" in host else "ipv4", host, port, path)
 
     def _move(self, state: ChannelConnectivity) -> None:
         if state is not self.state and self.state is not _SHUTDOWN:
