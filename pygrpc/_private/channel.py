@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pygrpc.core.configuration import USER_AGENT as _USER_AGENT
 from pygrpc.status import StatusCode
 from pygrpc.sync.channel import Channel as Channel
 from pygrpc.sync.multicallable import StreamStreamMultiCallable as _StreamStreamMultiCallable
@@ -12,6 +13,7 @@ from pygrpc.sync.multicallable import UnaryUnaryMultiCallable as _UnaryUnaryMult
 from pygrpc.sync.rendezvous import _InactiveRpcError, _MultiThreadedRendezvous
 
 __all__ = [
+    "_USER_AGENT",
     "Channel",
     "_InactiveRpcError",
     "_MultiThreadedRendezvous",

@@ -41,10 +41,14 @@ def message_limits(options: Options) -> MessageLimits:
     )
 
 
+#: How this library calls itself in the ``user-agent``.
+USER_AGENT = f"grpc-python-pygrpc/{PYGRPC_VERSION}"
+
+
 @functools.lru_cache(maxsize=32)
 def user_agent(options: Options) -> bytes:
     """The ``user-agent`` of a channel's requests (PROTOCOL-HTTP2.md, "User Agents")."""
-    agents = (options.primary_user_agent, f"grpc-python-pygrpc/{PYGRPC_VERSION}", options.secondary_user_agent)
+    agents = (options.primary_user_agent, USER_AGENT, options.secondary_user_agent)
     return " ".join(agent for agent in agents if agent).encode()
 
 

@@ -42,6 +42,18 @@ def test_the_errors_that_programs_catch() -> None:
         list(call)
 
 
+def test_how_the_library_calls_itself() -> None:
+    seen: list[Any] = []
+
+    def look(request: bytes, context: Any) -> bytes:
+        seen.append(dict(context.invocation_metadata())["user-agent"])
+        return b""
+
+    with serve(channel={"options": [("grpc.primary_user_agent", "mine")]}, uu=look) as link:
+        link.method("uu")(b"a")
+    assert seen == [f"mine {channel._USER_AGENT}"]
+
+
 def test_an_error_that_is_made_for_a_test() -> None:
     state = channel._RPCState((), (("a", "1"),), (("b", "2"),), pygrpc.StatusCode.NOT_FOUND, "not here")
     error = channel._InactiveRpcError(state)
