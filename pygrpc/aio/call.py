@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Sequence
 from typing import Any
 
 from pygrpc.aio import base_call as base
@@ -69,6 +69,9 @@ class _Call(base.Call):
     _response_streaming = False
     #: Why the call ends before it begins, if it does.
     _refusal: Status | None = None
+    _waiters: Sequence[asyncio.Future[None]] = ()
+    _write_waiters: Sequence[asyncio.Future[None]] = ()
+    _done_callbacks: Sequence[Callable[[Any], None]] = ()
 
     def __init__(
         self,
@@ -80,14 +83,11 @@ class _Call(base.Call):
     ) -> None:
         channel = parameters.channel
         channel.check_open()
-        plugins = channel.plugins(credentials)
+        plugins = channel.plugins(credentials) if credentials is not None else channel.security.plugins
         self._channel = channel
         self._loop: asyncio.AbstractEventLoop = channel.loop
         self._serializer = parameters.serializer
         self._deserializer = parameters.deserializer
-        self._waiters: list[asyncio.Future[None]] = []
-        self._write_waiters: list[asyncio.Future[None]] = []
-        self._done_callbacks: list[Callable[[Any], None]] = []
         timeout = effective_timeout(timeout)
         encoding = encoding_name(channel.compression if compression is None else compression)
         headers = self._encode(metadata)
@@ -114,13 +114,13 @@ class _Call(base.Call):
     async def _wait(self) -> None:
         """Waits for the next thing that happens to the call, room for writing apart."""
         waiter = self._loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters = (*self._waiters, waiter)
         await waiter
 
     def _wake(self) -> None:
         waiters = self._waiters
         if waiters:
-            self._waiters = []
+            self._waiters = ()
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -141,7 +141,7 @@ class _Call(base.Call):
         self._wake()
 
     def on_writable(self) -> None:
-        waiters, self._write_waiters = self._write_waiters, []
+        waiters, self._write_waiters = self._write_waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -220,7 +220,7 @@ class _Call(base.Call):
         if self._core.ended:
             callback(self)
         else:
-            self._done_callbacks.append(callback)
+            self._done_callbacks = (*self._done_callbacks, callback)
 
     def time_remaining(self) -> float | None:
         deadline = self._core.deadline
@@ -306,7 +306,7 @@ class _StreamRequest(_Call):
     async def _write(self, request: Any) -> None:
         core = self._core
         while core.state is ClientState.IDLE:
-            await self._cancel_if_cancelled(self._waiters)
+            await self._cancel_if_cancelled(writing=False)
         if core.status is not None:
             self._raise_finished()
         if self._half_closed:
@@ -317,14 +317,17 @@ class _StreamRequest(_Call):
         if core.backlogged:
             self._channel.flush_call(core)
             while core.backlogged and not core.ended:
-                await self._cancel_if_cancelled(self._write_waiters)
+                await self._cancel_if_cancelled(writing=True)
             if core.ended:
                 # What was to be sent is dropped, so a call that failed must not look as if it had been.
                 self._raise_for_status()
 
-    async def _cancel_if_cancelled(self, waiters: list[asyncio.Future[None]]) -> None:
+    async def _cancel_if_cancelled(self, *, writing: bool) -> None:
         waiter = self._loop.create_future()
-        (self._write_waiters if waiters is self._write_waiters else self._waiters).append(waiter)
+        if writing:
+            self._write_waiters = (*self._write_waiters, waiter)
+        else:
+            self._waiters = (*self._waiters, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -391,7 +394,7 @@ class _UnaryResponse(_Call):
             self._channel.flush_lone_call(core)
             while not core.ended:
                 waiter = self._loop.create_future()
-                self._waiters.append(waiter)
+                self._waiters = (*self._waiters, waiter)
                 try:
                     yield from waiter
                 except asyncio.CancelledError:

@@ -256,9 +256,7 @@ class Server(base.Server):
         assert self._loop is not None
         call.request_streaming = handler.request_streaming
         call.set_compression(self._options.response_compression)
-        context = ServicerContext(
-            call, handler, transport.peer, self._loop, self._contexts.discard, transport.auth_context
-        )
+        context = ServicerContext(call, handler, transport, self._loop, self._contexts.discard)
         call.listener = context
         self._contexts.add(context)
         return context

@@ -8,9 +8,9 @@ import logging
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from pygrpc._auth_context import AuthContext, insecure_auth_context, peer_identities, peer_identity_key
+from pygrpc._auth_context import AuthContext, peer_identities, peer_identity_key
 from pygrpc.aio import base
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AbortError, UsageError
@@ -26,6 +26,18 @@ from pygrpc.status import CODES, StatusCode
 _LOGGER = logging.getLogger("pygrpc")
 _MIXED_STYLES = "The iterator and read/write APIs may not be mixed on a single RPC."
 _FINISHED = "RPC already finished."
+
+
+class ServedTransport(Protocol):
+    """What a context wants of its connection."""
+
+    peer: str
+
+    def auth_context(self) -> AuthContext:
+        """What is known of the client."""
+
+    def flush_lone(self) -> None:
+        """Writes at once if no other call of the connection may add to the same write in this turn."""
 
 
 class ServicerContext(base.ServicerContext[Any, Any]):
@@ -49,27 +61,24 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         self,
         core: ServerCall,
         handler: RpcMethodHandler,
-        peer: str,
+        transport: ServedTransport,
         loop: asyncio.AbstractEventLoop,
         on_finished: Callable[["ServicerContext"], None],
-        auth_context: Callable[[], AuthContext] = insecure_auth_context,
     ) -> None:
         """Takes over a call whose handler is known.
 
         Args:
             core: The call.
             handler: What serves it.
-            peer: The client's address.
+            transport: The connection to the client.
             loop: The loop of the server.
             on_finished: Told once when the handler has ended, or can't begin any more.
-            auth_context: Says what is known of the client.
         """
         self._core = core
         self.handler = handler
-        self._peer = peer
+        self._transport = transport
         self._loop = loop
         self._on_finished = on_finished
-        self._auth_context = auth_context
 
     @property
     def method(self) -> str:
@@ -195,6 +204,10 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             return False
         return core.respond(self._serialize(message))
 
+    def flush_lone(self) -> None:
+        """Writes at once what was sent, if this was the only call of its connection."""
+        self._transport.flush_lone()
+
     def _serialize(self, message: Any) -> bytes:
         serializer = self.handler.response_serializer
         if serializer is None:
@@ -293,16 +306,16 @@ class ServicerContext(base.ServicerContext[Any, Any]):
         self._compress_next = False
 
     def peer(self) -> str:  # noqa: D102
-        return self._peer
+        return self._transport.peer
 
     def peer_identities(self) -> Sequence[bytes] | None:  # noqa: D102
-        return peer_identities(self._auth_context())
+        return peer_identities(self._transport.auth_context())
 
     def peer_identity_key(self) -> str | None:  # noqa: D102
-        return peer_identity_key(self._auth_context())
+        return peer_identity_key(self._transport.auth_context())
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:  # noqa: D102
-        return self._auth_context()
+        return self._transport.auth_context()
 
     def time_remaining(self) -> float | None:  # noqa: D102
         deadline = self._core.deadline
@@ -385,6 +398,7 @@ class HandlerRunner:
                 # The usual case, without the steps that the others need.
                 response = await behavior(context.take_request(), context)
                 if context.respond(response):
+                    context.flush_lone()
                     return
                 if context.code() in (None, StatusCode.OK):
                     await context.write(response)

@@ -34,6 +34,8 @@ class Transport(asyncio.Protocol, Generic[C]):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
+        #: Whether the core is in the middle of bytes that came.
+        self._receiving = False
         self._timer: asyncio.TimerHandle | None = None
         self.core: C
         self.peer = "unknown"
@@ -62,8 +64,11 @@ class Transport(asyncio.Protocol, Generic[C]):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         # What comes of these bytes goes out in one write below, so nobody needs to schedule one.
-        self._flush_scheduled = True
-        self.core.receive_data(data, self._loop.time())
+        self._flush_scheduled = self._receiving = True
+        try:
+            self.core.receive_data(data, self._loop.time())
+        finally:
+            self._receiving = False
         self.flush()
 
     @property
@@ -103,6 +108,11 @@ class Transport(asyncio.Protocol, Generic[C]):
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self.flush)
+
+    def flush_lone(self) -> None:
+        """Writes what is queued at once, unless a call that is open may add to the same write in this turn."""
+        if not self.core.calls and not self._receiving:
+            self.flush()
 
     def flush(self) -> None:
         """Writes what is queued."""

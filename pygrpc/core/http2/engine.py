@@ -124,6 +124,8 @@ class Http2Events(Protocol):
 class Http2Engine(abc.ABC):
     """One end of one HTTP/2 connection; see the module's text for its contract."""
 
+    __slots__ = ()
+
     @abc.abstractmethod
     def start(self) -> None:
         """Queues what a connection begins with: the preface of a client, SETTINGS, the connection window."""

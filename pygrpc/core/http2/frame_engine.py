@@ -54,6 +54,8 @@ _unpack_head = FRAME_HEAD.unpack_from
 class FrameEngine(StreamFrames):
     """One end of a connection on our own framing."""
 
+    __slots__ = ("_chunks", "_handlers", "_head", "_missing", "_preface", "_rest")
+
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
         super().__init__(events, settings, client_side)

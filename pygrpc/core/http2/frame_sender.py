@@ -50,15 +50,38 @@ class FrameSender(Http2Engine):
     Output is a list of byte strings, joined when it is taken. ``FrameEngine`` adds the receiving half.
     """
 
-    # Plain attributes, because a property costs a call for every frame.
-    queued: int = 0
-    peer_max_concurrent_streams: int = UNLIMITED
-    peer_max_header_list_size: int = UNLIMITED
-    peer_max_frame_size: int = SMALLEST_MAX_FRAME_SIZE
-    last_peer_stream_id: int = 0
+    # Plain attributes, because a property costs a call for every frame; in slots, because there may be thousands of
+    # connections.
+    __slots__ = (
+        "_announced_windows",
+        "_client_side",
+        "_closed",
+        "_encoded",
+        "_encoder",
+        "_events",
+        "_failed",
+        "_initial_receive_window",
+        "_initial_send_window",
+        "_next_stream_id",
+        "_out",
+        "_receive_window",
+        "_send_window",
+        "_settings",
+        "_streams",
+        "last_peer_stream_id",
+        "peer_max_concurrent_streams",
+        "peer_max_frame_size",
+        "peer_max_header_list_size",
+        "queued",
+    )
 
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
+        self.queued: int = 0
+        self.peer_max_concurrent_streams: int = UNLIMITED
+        self.peer_max_header_list_size: int = UNLIMITED
+        self.peer_max_frame_size: int = SMALLEST_MAX_FRAME_SIZE
+        self.last_peer_stream_id: int = 0
         self._events = events
         self._settings = settings
         self._client_side = client_side

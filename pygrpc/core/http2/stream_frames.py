@@ -38,6 +38,18 @@ _WITH_FIELDS = END_HEADERS | PADDED | HAS_PRIORITY
 class StreamFrames(FrameSender):
     """The part of the frame engine that handles frames of streams."""
 
+    __slots__ = (
+        "_block",
+        "_block_flags",
+        "_block_size",
+        "_block_stream_id",
+        "_decoded",
+        "_decoder",
+        "_ignored",
+        "_largest_credit",
+        "_self_dependent",
+    )
+
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
         super().__init__(events, settings, client_side)

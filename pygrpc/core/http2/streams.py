@@ -97,7 +97,8 @@ class ClosedStreams:
         self._younger: dict[int, Closing] = {}
         self._older: dict[int, Closing] = {}
         self._forgotten_up_to = 0
-        self._skipped: deque[range] = deque(maxlen=_GAPS_KEPT)
+        #: Made with the first gap, which most clients never leave.
+        self._skipped: deque[range] | None = None
 
     def reset(self, stream_id: int, how: Closing) -> None:
         """Remembers that a stream was reset, and by whom."""
@@ -108,6 +109,8 @@ class ClosedStreams:
 
     def skipped(self, first: int, after: int) -> None:
         """Remembers that the peer left out the streams from ``first`` on, up to before ``after``."""
+        if self._skipped is None:
+            self._skipped = deque(maxlen=_GAPS_KEPT)
         self._skipped.append(range(first, after, 2))
 
     def how(self, stream_id: int) -> Closing:
@@ -115,6 +118,6 @@ class ClosedStreams:
         found = self._younger.get(stream_id) or self._older.get(stream_id)
         if found is not None:
             return found
-        if any(stream_id in gap for gap in self._skipped):
+        if self._skipped and any(stream_id in gap for gap in self._skipped):
             return Closing.SKIPPED
         return Closing.FORGOTTEN if stream_id <= self._forgotten_up_to else Closing.ENDED
