@@ -30,20 +30,6 @@ _HALF_CLOSED = 'RPC is half closed after calling "done_writing".'
 _MIXED_STYLES = "The iterator and read/write APIs may not be mixed on a single RPC."
 
 
-class _Silent:
-    """The listener of a call that nobody can see any more."""
-
-    def on_started(self) -> None: ...
-
-    def on_initial_metadata(self) -> None: ...
-
-    def on_message(self) -> None: ...
-
-    def on_writable(self) -> None: ...
-
-    def on_done(self) -> None: ...
-
-
 class CallParameters:
     """What a multi-callable knows of its method, and what all its calls share."""
 
@@ -442,7 +428,7 @@ class _StreamResponse(_Call):
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
         if core is not None and not core.ended and not self._loop.is_closed():
-            core._listener = _Silent()
+            core.let_go()
             # The garbage may be collected in any thread.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(core.cancel, _COLLECTED)

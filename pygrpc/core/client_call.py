@@ -85,6 +85,22 @@ class ClientCallListener(Protocol):
         """The status is known and all messages are read."""
 
 
+class _NobodyListens:
+    def on_started(self) -> None: ...
+
+    def on_initial_metadata(self) -> None: ...
+
+    def on_message(self) -> None: ...
+
+    def on_writable(self) -> None: ...
+
+    def on_done(self) -> None: ...
+
+
+#: The listener of a call that is over, or that nobody can see any more.
+NOBODY: ClientCallListener = _NobodyListens()
+
+
 class RequestHeaders(Protocol):
     """Makes the header block of a request; the timeout is only known when the call goes out."""
 
@@ -196,6 +212,11 @@ class ClientCall(Call):
             self._replay.append((payload, compress))
         else:
             self._replay = [(payload, compress)]
+
+    def let_go(self) -> ClientCallListener:
+        """Tells the listener no more, and returns it; so the two don't keep each other until they are collected."""
+        listener, self._listener = self._listener, NOBODY
+        return listener
 
     def keep_nothing(self) -> None:
         """The call is not to be started again if the server refuses it; to be said before it starts."""
@@ -361,7 +382,8 @@ class ClientCall(Call):
         self.status = status
         self._move(_Event.STATUS)
         if self.on_end is not None:
-            self.on_end(status)
+            on_end, self.on_end = self.on_end, None
+            on_end(status)
         if self.initial_metadata is None:
             self.initial_metadata = ()
             self._listener.on_initial_metadata()
@@ -373,4 +395,4 @@ class ClientCall(Call):
     def _drained(self) -> None:
         self.discard_messages()
         self._move(_Event.DRAINED)
-        self._listener.on_done()
+        self.let_go().on_done()

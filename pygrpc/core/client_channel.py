@@ -13,7 +13,6 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,6 +25,7 @@ from pygrpc.core.balancing.subchannel import Connector, Subchannel
 from pygrpc.core.call_factory import CallFactory
 from pygrpc.core.client_call import REPLAY_LIMIT, ClientCall
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.deadlines import Appointment, Deadlines
 from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
@@ -115,8 +115,7 @@ class ClientChannel:
         self._may_resolve_at = 0.0
         self._idle_at: float | None = None
         #: What calls want to have done, and when.
-        self._appointments: list[tuple[float, int, Callable[[], object]]] = []
-        self._appointment_count = 0
+        self._appointments: Deadlines[Appointment] = Deadlines()
         self._wakeup: float | None = None
         #: Calls that are tried again, and have not ended.
         self._retrying: dict[ClientCall, None] = {}
@@ -175,11 +174,11 @@ class ClientChannel:
         """The calls that wait for a connection."""
         return list(self._waiting)
 
-    def call_at(self, when: float, action: Callable[[], object]) -> None:
+    def call_at(self, when: float, action: Callable[[], object]) -> Appointment:
         """Has something done at a time; for calls that are tried again."""
-        self._appointment_count += 1
-        heapq.heappush(self._appointments, (when, self._appointment_count, action))
-        self._do(lambda: None, self.now)
+        appointment = Appointment(when, action)
+        self._do(functools.partial(self._appointments.add, appointment), self.now)
+        return appointment
 
     # What users want.
 
@@ -282,8 +281,9 @@ class ClientChannel:
             self._check_idle()
         if self._resolve_at is not None and self.now >= self._resolve_at:
             self._resolve()
-        while self._appointments and self._appointments[0][0] <= self.now:
-            heapq.heappop(self._appointments)[2]()
+        for appointment in self._appointments.pop_expired(self.now):
+            if appointment.action is not None:
+                appointment.action()
         for subchannel in list(self._subchannels):
             subchannel.handle_timeout(self.now)
         if self._balancer is not None:
@@ -314,9 +314,7 @@ class ClientChannel:
             self._shell.on_wakeup(wakeup)
 
     def _next_wakeup(self) -> float | None:
-        times = [self._idle_at, self._resolve_at]
-        if self._appointments:
-            times.append(self._appointments[0][0])
+        times = [self._idle_at, self._resolve_at, self._appointments.next()]
         times += [subchannel.next_wakeup() for subchannel in self._subchannels]
         if self._balancer is not None:
             times.append(self._balancer.next_wakeup())

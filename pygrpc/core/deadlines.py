@@ -1,6 +1,7 @@
 """Deadlines of many calls on one timer."""
 
 import heapq
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -14,6 +15,31 @@ class HasDeadline(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the deadline doesn't matter any more."""
+
+
+class Appointment:
+    """Something to be done at a time, until it is cancelled."""
+
+    __slots__ = ("action", "deadline")
+
+    def __init__(self, when: float, action: Callable[[], object]) -> None:
+        """Makes an appointment.
+
+        Args:
+            when: Monotonic time in seconds.
+            action: What is to be done.
+        """
+        self.deadline = when
+        self.action: Callable[[], object] | None = action
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is cancelled."""
+        return self.action is None
+
+    def cancel(self) -> None:
+        """Lets it be, and forgets what was to be done."""
+        self.action = None
 
 
 T = TypeVar("T", bound=HasDeadline)

@@ -6,12 +6,12 @@ to it: the other attempts are cancelled, and from then on this one is the call. 
 until then; when they exceed the limit, the call commits as well.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Protocol
 
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_call import CANCELLED_LOCALLY, ClientCall, ClientCallListener, ClientState, RequestHeaders
+from pygrpc.core.deadlines import Appointment
 from pygrpc.core.metadata import Header
 from pygrpc.core.retry import PREVIOUS_ATTEMPTS, RetryThrottle, backoff, pushback
 from pygrpc.core.service_config import HedgingPolicy, RetryPolicy
@@ -35,7 +35,7 @@ class RetryHost(Protocol):
     def start(self, call: ClientCall, now: float) -> None:
         """Gives an attempt to a connection."""
 
-    def call_at(self, when: float, action: Callable[[], object]) -> None:
+    def call_at(self, when: float, action: Callable[[], object]) -> Appointment:
         """Has something done later."""
 
 
@@ -127,9 +127,8 @@ class RetryingCall(ClientCall):
         self._requests: list[tuple[bytes, bool]] = []
         self._requests_size = 0
         self._half_closed = False
-        #: Counts the appointments with the host, of which only the last one holds.
-        self._appointment = 0
-        self._appointed = False
+        #: When the next attempt is due, if it is known.
+        self._appointment: Appointment | None = None
         #: How the last attempt ended.
         self._last_status = CANCELLED_LOCALLY
 
@@ -221,18 +220,16 @@ class RetryingCall(ClientCall):
             attempt.call.half_close()
 
     def _appoint(self, when: float) -> None:
-        self._appointment += 1
-        self._appointed = True
-        self._host.call_at(when, functools.partial(self._on_appointment, self._appointment))
+        self._cancel_appointment()
+        self._appointment = self._host.call_at(when, self._on_appointment)
 
     def _cancel_appointment(self) -> None:
-        self._appointment += 1
-        self._appointed = False
+        if self._appointment is not None:
+            self._appointment.cancel()
+            self._appointment = None
 
-    def _on_appointment(self, number: int) -> None:
-        if number != self._appointment or self._committed is not None or self.ended:
-            return
-        self._appointed = False
+    def _on_appointment(self) -> None:
+        self._appointment = None
         if not self._attempts or self._may_go_on():
             self._try()
 
@@ -266,7 +263,7 @@ class RetryingCall(ClientCall):
             self._finish(status)
         elif delay >= 0:
             self._appoint(now + delay)
-        elif not self._attempts and not self._appointed:
+        elif not self._attempts and self._appointment is None:
             self._finish(status)
 
     def _delay(self, status: Status) -> float | None:
@@ -340,4 +337,5 @@ class RetryingCall(ClientCall):
             return
         if self._committed is not None and self.initial_metadata is None:
             self.initial_metadata = self._committed.call.initial_metadata
+        self._committed = None
         self._conclude(status)

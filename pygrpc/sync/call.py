@@ -26,23 +26,6 @@ _LOGGER = logging.getLogger("pygrpc")
 COLLECTED = Status(StatusCode.CANCELLED, "Cancelled upon garbage collection!")
 
 
-class _Silent:
-    """The listener of a call that is over, so that core and state don't keep each other until they are collected."""
-
-    def on_started(self) -> None: ...
-
-    def on_initial_metadata(self) -> None: ...
-
-    def on_message(self) -> None: ...
-
-    def on_writable(self) -> None: ...
-
-    def on_done(self) -> None: ...
-
-
-_SILENT = _Silent()
-
-
 class CallParameters:
     """What a multi-callable knows of its method, and what all its calls share."""
 
@@ -129,7 +112,6 @@ class CallState(CallNames):
         self.channel.driver.notify(self.waiters)
 
     def on_done(self) -> None:  # noqa: D102
-        self.core._listener = _SILENT
         driver = self.channel.driver
         driver.notify(self.waiters)
         callbacks, self._callbacks = self._callbacks, None

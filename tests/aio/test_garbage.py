@@ -1,4 +1,4 @@
-"""Servers that are dropped without being stopped."""
+"""Servers that are dropped without being stopped, and calls that are over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pygrpc import StatusCode, aio
-from tests.aio.support import failure, make_server, method, never, until
+from tests.aio.support import connected, failure, make_server, method, never, turns, until
 
 
 async def started(**settings: Any) -> tuple[aio.Server, int]:
@@ -86,3 +86,27 @@ async def test_who_waits_for_a_server_keeps_it() -> None:
     assert kept is not None
     await kept.stop(None)
     await waiting
+
+
+HEDGED = '{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "100s"}}]}'
+
+
+@pytest.mark.parametrize("config", ["{}", HEDGED])
+@pytest.mark.parametrize("arity", ["uu", "ss"])
+async def test_a_call_that_is_over_is_freed_without_the_garbage_collector(arity: str, config: str) -> None:
+    async with connected([("grpc.service_config", config)]) as channel:
+        multicallable = method(channel, arity)
+        for _ in range(2):
+            gc.disable()
+            try:
+                call = multicallable(b"x" if arity[0] == "u" else iter([b"x"]))
+                if arity[1] == "u":
+                    assert await call == b"x"
+                else:
+                    assert [response async for response in call] == [b"x"]
+                await turns()
+                gone = weakref.ref(call._core)
+                del call
+                assert gone() is None
+            finally:
+                gc.enable()

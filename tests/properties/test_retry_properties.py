@@ -126,7 +126,7 @@ class Retries(RuleBasedStateMachine):
                 assert not attempts
             else:
                 # Messages of an attempt that is over may wait for a reader.
-                assert attempts or call._appointed
+                assert attempts or call._appointment
                 assert all(each in alive or each.has_message for each in attempts)
         assert alive <= owned
 
