@@ -1,52 +1,99 @@
-"""The pytest hooks that run a test over every pair of sides (`peers`), or over each of our own (`side`).
+"""The pytest hooks that run a test over pairs of sides (`peers`), or over each of our own (`side`).
 
-The conftest files of the folders that need them import them.
+All pairs of all sides over all transports would be 48 runs of each behaviour. Unless the environment variable
+PYGRPC_BEHAVIOUR_PAIRS is "all", a behaviour runs over
+
+- cleartext between each two sides of which one at least is pygrpc;
+- TLS between our own asyncio sides, or between our own synchronous ones;
+- mutual TLS between the one or the other of those;
+- TLS or mutual TLS between one side of pygrpc and one of grpcio with the same API.
+
+The last three are chosen by the name of the test: they are the same in each run, and the tests take turns.
+
+The conftest files of the folders that need the hooks import them.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import socket
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from tests.behaviour.peers import SIDES, TRANSPORTS, Peers
+from tests.behaviour.peers import SIDES, Peers, Side
+from tests.behaviour.transports import MTLS, TCP, TLS, TRANSPORTS
+
+_AIO, _SYNC, _GRPC_AIO, _GRPC_SYNC = SIDES
+
+EVERYTHING = [
+    Peers(client, server, transport) for transport, client, server in itertools.product(TRANSPORTS, SIDES, SIDES)
+]
+ALWAYS = [peers for peers in EVERYTHING if peers.transport is TCP and not {_AIO, _SYNC}.isdisjoint(peers.sides)]
+#: Of each row a behaviour runs over one.
+BY_TURNS = [
+    [Peers(side, side, TLS) for side in (_AIO, _SYNC)],
+    [Peers(side, side, MTLS) for side in (_SYNC, _AIO)],
+    [
+        Peers(*pair, transport)
+        for transport in (TLS, MTLS)
+        for ours, theirs in ((_AIO, _GRPC_AIO), (_SYNC, _GRPC_SYNC))
+        for pair in ((ours, theirs), (theirs, ours))
+    ],
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "only(client=None, server=None, reason=...): the behaviour is asked only of the named side, because the other "
-        "one departs from the specification or from its own documentation there",
+        "only(client=None, server=None, reason=...): the behaviour is asked only of the sides that are named by their "
+        "implementation (pygrpc, grpcio), by their API (aio, sync) or by both (grpcio-sync); spaces stand between "
+        "several names. The others depart from the specification or from their documentation there, or their API has "
+        "no such thing",
     )
+    # A thread of grpcio that watches a channel does not expect that the channel closes.
+    noise = "(?s)Exception in thread .*_poll_connectivity.*Channel closed"
+    config.addinivalue_line("filterwarnings", f"ignore:{noise}:pytest.PytestUnhandledThreadExceptionWarning")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "side" in metafunc.fixturenames:
-        own = [side for side in SIDES if side.package == "pygrpc"]
+        own = [side for side in SIDES if side.implementation == "pygrpc"]
         metafunc.parametrize("side", own, ids=[side.name for side in own])
-    if "peers" not in metafunc.fixturenames:
-        return
-    pairs = [
-        Peers(client, server, transport)
-        for client, server, transport in itertools.product(SIDES, SIDES, TRANSPORTS)
-        if all(is_asked(mark, client.name, server.name) for mark in metafunc.definition.iter_markers("only"))
-    ]
-    metafunc.parametrize("peers", pairs, ids=[name_of(pair) for pair in pairs])
+    if "peers" in metafunc.fixturenames:
+        chosen = choose(metafunc.definition.name, list(metafunc.definition.iter_markers("only")))
+        metafunc.parametrize("peers", chosen, ids=[name_of(peers) for peers in chosen])
 
 
-def is_asked(mark: pytest.Mark, client: str, server: str) -> bool:
+def choose(test: str, marks: Sequence[pytest.Mark]) -> list[Peers]:
+    """Returns what a test runs over."""
+
+    def asked(some: Iterable[Peers]) -> list[Peers]:
+        return [peers for peers in some if all(is_asked(mark, peers.client, peers.server) for mark in marks)]
+
+    if os.environ.get("PYGRPC_BEHAVIOUR_PAIRS") == "all":
+        return asked(EVERYTHING)
+    turn = zlib.crc32(test.encode())
+    return asked(ALWAYS) + [row[turn % len(row)] for row in map(asked, BY_TURNS) if row]
+
+
+def is_asked(mark: pytest.Mark, client: Side, server: Side) -> bool:
     """Tells whether a test with this mark runs between the two."""
     if mark.args or not mark.kwargs.keys() <= {"client", "server", "reason"} or not mark.kwargs.get("reason"):
         raise pytest.UsageError("an `only` mark names a client or a server and says why")
-    return mark.kwargs.get("client") in (None, client) and mark.kwargs.get("server") in (None, server)
+    return is_named(mark.kwargs.get("client"), client) and is_named(mark.kwargs.get("server"), server)
+
+
+def is_named(words: str | None, side: Side) -> bool:
+    """Tells whether a side is meant by words: an implementation, an API or a side, or several with spaces between."""
+    return words is None or not {side.implementation, side.api, side.name}.isdisjoint(words.split())
 
 
 def name_of(peers: Peers) -> str:
     """Returns the name of a pair in the ids of tests."""
-    name = f"{peers.client.name}-to-{peers.server.name}"
-    return name if len(TRANSPORTS) == 1 else f"{name}-{peers.transport.name}"
+    return f"{peers.client.name}-to-{peers.server.name}-{peers.transport.name}"
 
 
 @pytest.fixture

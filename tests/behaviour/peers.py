@@ -1,14 +1,13 @@
 """The two sides that every behaviour runs over, and the link between them.
 
-A behaviour is written once, against "the aio module" of a client and of a server, and runs over every pair of sides.
-What can differ between runs is named here and nowhere else:
+A behaviour is written once, against "the aio module" of a client and of a server, and runs over pairs of sides. What
+can differ between runs is named here and nowhere else:
 
-- a `Side` is one implementation behind one API with the names of `grpc.aio`. A synchronous API becomes a further side
-  through an adapter that offers those names (a module-like object is all that a side needs); a second HTTP/2 engine
-  becomes one through channel and server options.
-- a `Transport` opens the server's port and the client's channel. TLS becomes a further transport.
+- a `Side` is one implementation behind one API with the names of `grpc.aio`. A synchronous API is a side by way of
+  `SyncApi`, which offers those names; a variant, such as another HTTP/2 engine, becomes one through options.
+- a `Transport` (in `transports`) opens the server's port and the client's channel.
 
-The conftest of this folder turns `SIDES` and `TRANSPORTS` into the parameters of the `peers` fixture.
+`parameters` turns them into the parameters of the `peers` fixture.
 """
 
 from __future__ import annotations
@@ -22,6 +21,9 @@ from functools import cached_property
 from typing import Any
 
 from tests.behaviour.relay import Relay, relay_to
+from tests.behaviour.sync_api import SyncApi
+from tests.behaviour.sync_server import adapted
+from tests.behaviour.transports import Transport
 
 SERVICE = "behaviour.Peer"
 
@@ -39,15 +41,22 @@ class Side:
     """One implementation with one API.
 
     Attributes:
-        name: What behaviours that are for one implementation only call it by.
+        implementation: The library: what behaviours that are for one implementation only call it by.
         package: The package that has the shared names (StatusCode, Compression, the method handler factories) and,
             below it, `aio`.
+        api: Which of the library's two APIs: "aio" or "sync".
         options: Channel and server options that select a variant of the implementation, such as its HTTP/2 engine.
     """
 
-    name: str
+    implementation: str
     package: str
+    api: str = "aio"
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the side in the ids of tests."""
+        return f"{self.implementation}-{self.api}"
 
     @cached_property
     def root(self) -> Any:
@@ -56,8 +65,8 @@ class Side:
 
     @cached_property
     def aio(self) -> Any:
-        """The module with the asyncio API, as `grpc.aio`."""
-        return importlib.import_module(f"{self.package}.aio")
+        """The module with the asyncio API, as `grpc.aio`, or what stands for it."""
+        return importlib.import_module(f"{self.package}.aio") if self.api == "aio" else SyncApi(self.root)
 
     @property
     def code(self) -> Any:
@@ -73,31 +82,30 @@ class Side:
             serializers: `request_deserializer` and `response_serializer`, messages are bytes without them.
         """
         factory = getattr(self.root, f"{ARITIES[arity]}_rpc_method_handler")
-        return factory(behaviour, **serializers)
+        return factory(behaviour if self.api == "aio" else adapted(arity, behaviour), **serializers)
+
+    def exception_text(self, error: Exception, *, streaming: bool = False) -> str:
+        """What the status of a call says when its handler raised.
+
+        Args:
+            error: What it raised.
+            streaming: Whether the handler has a stream of responses.
+        """
+        if self.api == "aio":
+            return f"Unexpected {type(error)}: {error}"
+        return f"Exception {'iterating responses' if streaming else 'calling application'}: {error}"
 
     def generic_handler(self, handlers: Mapping[str, Any], service: str = SERVICE) -> Any:
         """Make one generic handler of method handlers by method name."""
         return self.root.method_handlers_generic_handler(service, dict(handlers))
 
 
-@dataclass(frozen=True)
-class Transport:
-    """How bytes get from a channel to a server: cleartext TCP on the IPv4 loopback."""
-
-    name: str = "tcp"
-
-    def add_port(self, server: Any, address: str) -> int:
-        """Open the server's port and return its number."""
-        port: int = server.add_insecure_port(address)
-        return port
-
-    def open_channel(self, aio: Any, target: str, **settings: Any) -> Any:
-        """Make a channel to a port that `add_port` opened."""
-        return aio.insecure_channel(target, **settings)
-
-
-SIDES = (Side("pygrpc", "pygrpc"), Side("grpcio", "grpc"))
-TRANSPORTS = (Transport(),)
+SIDES = (
+    Side("pygrpc", "pygrpc"),
+    Side("pygrpc", "pygrpc", "sync"),
+    Side("grpcio", "grpc"),
+    Side("grpcio", "grpc", "sync"),
+)
 
 
 @dataclass
@@ -135,7 +143,9 @@ class Link:
         """Start a call and send one request, but leave a stream of requests open."""
         call = self.open(arity, request)
         if arity[0] == "s":
-            await call.write(request)
+            # A status may come before the request is out; whoever awaits the call hears of it.
+            with contextlib.suppress(self.peers.client.aio.AioRpcError):
+                await call.write(request)
         return call
 
     def open(self, arity: str, request: bytes = b"x") -> Any:
@@ -160,10 +170,19 @@ class Peers:
     server: Side
     transport: Transport
 
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """The client's and the server's side."""
+        return self.client, self.server
+
     def open_channel(self, target: str, *, options: Options = (), **settings: Any) -> Any:
         """Make a channel of the client's side; the caller closes it."""
         options = (*self.client.options, *options)
-        return self.transport.open_channel(self.client.aio, target, options=options, **settings)
+        return self.transport.open_channel(self.client.root, self.client.aio, target, options=options, **settings)
+
+    def add_port(self, server: Any, address: str) -> int:
+        """Open a port of a server that `make_server` made, and return its number."""
+        return self.transport.add_port(self.server.root, server, address)
 
     def make_server(self, *, options: Options = (), **settings: Any) -> Any:
         """Make a server of the server's side, neither bound nor started."""
@@ -217,11 +236,12 @@ class Peers:
     ) -> AsyncIterator[Link]:
         """Start a server that was made already and open a channel to it; arguments as of `serve`."""
         async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
-            port = self.transport.add_port(server, address)
+            stack.push_async_callback(turns)
+            port = self.add_port(server, address)
             await server.start()
             stack.push_async_callback(server.stop, None)
             target = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-            wire = await stack.enter_async_context(relay_to(port)) if relay else None
+            wire = await stack.enter_async_context(relay_to(port, *self.transport.relay_contexts())) if relay else None
             if wire:
                 target = f"127.0.0.1:{wire.port}"
             opened = await stack.enter_async_context(self.open_channel(target, **(channel or {})))
@@ -248,6 +268,12 @@ async def pause() -> None:
     await asyncio.sleep(0)
 
 
+async def turns() -> None:
+    """Give the loop time to notice which connections are closed: a server does not know of those in a handshake."""
+    for _ in range(5):
+        await pause()
+
+
 async def never() -> None:
     """Wait until cancelled."""
     await asyncio.get_running_loop().create_future()
@@ -266,6 +292,10 @@ class Witness:
 
     def __await__(self) -> Any:
         return asyncio.shield(self._future).__await__()
+
+    async def wait(self) -> Any:
+        """Do the same as a coroutine."""
+        return await self
 
     @property
     def happened(self) -> bool:

@@ -25,7 +25,9 @@ from tests.behaviour.frames import (
     window_update,
 )
 from tests.behaviour.handlers import ECHO
-from tests.behaviour.peers import BOUND, TRANSPORTS, Link, Peers, Side
+from tests.behaviour.peers import BOUND, Link, Peers, Side
+from tests.behaviour.threads import close_listener
+from tests.behaviour.transports import TCP
 
 REQUEST: Headers = [
     (":method", "POST"),
@@ -236,7 +238,7 @@ async def attacked(side: Side, **arguments: Any) -> AsyncIterator[RawClient]:
 @contextlib.asynccontextmanager
 async def serving(side: Side, **arguments: Any) -> AsyncIterator[Link]:
     """Run a server with the echo handlers; arguments are those of `Peers.serve`."""
-    async with Peers(side, side, TRANSPORTS[0]).serve(**{**ECHO, **arguments}) as link:
+    async with Peers(side, side, TCP).serve(**{**ECHO, **arguments}) as link:
         yield link
 
 
@@ -278,7 +280,7 @@ async def raw_server(script: Script, first: bytes | None = None) -> AsyncIterato
         yield server.sockets[0].getsockname()[1]
         await asyncio.gather(*scripts)
     finally:
-        server.close()
+        await close_listener(server)
         for task in scripts:
             task.cancel()
         await asyncio.gather(*scripts, return_exceptions=True)
@@ -289,7 +291,7 @@ async def raw_server(script: Script, first: bytes | None = None) -> AsyncIterato
 @contextlib.asynccontextmanager
 async def channel_to(side: Side, script: Script, first: bytes | None = None, **settings_: Any) -> AsyncIterator[Any]:
     """Run a server by hand and a channel to it; yields an object with the multi-callables uu, us, su and ss."""
-    peers = Peers(side, side, TRANSPORTS[0])
+    peers = Peers(side, side, TCP)
     async with asyncio.timeout(BOUND), raw_server(script, first) as port:
         target = f"127.0.0.1:{port}"
         async with peers.open_channel(target, **settings_) as channel:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from tests.behaviour.frames import PREFACE, Half, Reader
+from tests.behaviour.threads import close_listener
 
 
 @dataclass
@@ -53,13 +55,22 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def relay_to(port: int) -> AsyncIterator[Relay]:
-    """Run a relay to a server's port on the IPv4 loopback; it forwards the bytes as they are and reads a copy."""
+async def relay_to(
+    port: int, taking: ssl.SSLContext | None = None, making: ssl.SSLContext | None = None
+) -> AsyncIterator[Relay]:
+    """Run a relay to a server's port on the IPv4 loopback; it forwards the bytes as they are and reads a copy.
+
+    Args:
+        port: The server's port.
+        taking: What it takes connections with; None for cleartext.
+        making: What it connects with.
+    """
     relay = Relay()
     tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: Reader) -> None:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             try:
                 while data := await reader.read(1 << 16):
                     copy.feed(data)
@@ -69,17 +80,23 @@ async def relay_to(port: int) -> AsyncIterator[Relay]:
                 writer.close()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port, ssl=making)
+        writers.update((writer, server_writer))
         there, back = relay.connection()
         tasks.add(asyncio.create_task(forward(reader, server_writer, there)))
         tasks.add(asyncio.create_task(forward(server_reader, writer, back)))
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=taking)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay
     finally:
-        server.close()
+        await close_listener(server)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            # To close TLS in order takes an answer of the other side, and nobody is there to give it.
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()

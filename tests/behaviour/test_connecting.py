@@ -10,6 +10,7 @@ import pytest
 
 from tests.behaviour.handlers import ECHO, Stuck
 from tests.behaviour.peers import ARITIES, BOUND, Peers, collect, pause
+from tests.behaviour.threads import close_listener
 
 each_arity = pytest.mark.parametrize("arity", ARITIES)
 
@@ -44,6 +45,7 @@ async def check_refused(peers: Peers, port: int, arity: str) -> None:
             assert str(port) in error.details()
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API takes requests from an iterator and refuses no writes")
 @pytest.mark.parametrize("arity", ["su", "ss"])
 async def test_first_write_of_a_call_that_failed_fast_has_its_status(
     peers: Peers, refusing_port: int, arity: str
@@ -78,7 +80,7 @@ async def test_call_that_waits_for_ready_is_served_later(peers: Peers, refusing_
         await reach(channel, peers.client.root.ChannelConnectivity.TRANSIENT_FAILURE)
         assert not call.done()
         server = peers.make_server(handlers=[peers.handlers(**ECHO)])
-        peers.transport.add_port(server, f"127.0.0.1:{refusing_port}")
+        peers.add_port(server, f"127.0.0.1:{refusing_port}")
         await server.start()
         assert set(await collect(call)) == {b"x"}
         await server.stop(None)
@@ -89,7 +91,7 @@ async def test_channel_connects_again_after_the_server_came_back(peers: Peers, r
         method = channel.unary_unary("/behaviour.Peer/uu")
         for _ in range(2):
             server = peers.make_server(handlers=[peers.handlers(**ECHO)])
-            peers.transport.add_port(server, f"127.0.0.1:{refusing_port}")
+            peers.add_port(server, f"127.0.0.1:{refusing_port}")
             await server.start()
             assert await method(b"x", wait_for_ready=True) == b"x"
             await server.stop(None)
@@ -127,11 +129,12 @@ async def test_closed_channel_is_shut_down(peers: Peers) -> None:
         await method(b"x")
         await channel.close()
         assert channel.get_state() is peers.client.root.ChannelConnectivity.SHUTDOWN
-        with pytest.raises(peers.client.aio.UsageError, match=r"Channel is closed\."):
+        with pytest.raises(peers.client.aio.UsageError, match=r"Channel is closed\.|on closed channel!"):
             await method(b"x")
         await channel.close()
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API has no wait for a state")
 async def test_state_of_a_closed_channel_cannot_be_waited_for(peers: Peers) -> None:
     async with peers.serve(**ECHO) as link:
         channel = link.open_channel()
@@ -154,12 +157,14 @@ async def test_asking_for_the_state_makes_the_channel_connect(peers: Peers) -> N
         await reach(channel, connectivity.READY)
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API closes a channel at once")
 async def test_closing_with_negative_grace_is_a_value_error(peers: Peers) -> None:
     async with peers.serve(**ECHO) as link, link.open_channel() as channel:
         with pytest.raises(ValueError, match="non-negative"):
             await channel.close(-1)
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API has no wait_for_connection")
 async def test_call_waits_until_the_connection_is_there(peers: Peers) -> None:
     stuck = Stuck()
     async with peers.serve(**stuck.all) as link:
@@ -170,6 +175,7 @@ async def test_call_waits_until_the_connection_is_there(peers: Peers) -> None:
         call.cancel()
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API has no wait_for_connection")
 async def test_wait_for_connection_raises_what_ended_the_call(peers: Peers, refusing_port: int) -> None:
     async with asyncio.timeout(BOUND), peers.open_channel(f"127.0.0.1:{refusing_port}") as channel:
         call = channel.unary_stream("/behaviour.Peer/us")(b"x")
@@ -182,9 +188,10 @@ async def test_lost_connection_is_unavailable(peers: Peers) -> None:
     # A peer that takes the connection and closes it without a word.
     listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    async with asyncio.timeout(BOUND), listener, peers.open_channel(f"127.0.0.1:{port}") as channel:
+    async with asyncio.timeout(BOUND), peers.open_channel(f"127.0.0.1:{port}") as channel:
         error = await peers.failure(channel.unary_unary("/behaviour.Peer/uu")(b"x"))
         assert error.code() is peers.client.code.UNAVAILABLE
+    await close_listener(listener)
 
 
 @pytest.mark.parametrize(

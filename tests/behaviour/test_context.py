@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +60,7 @@ async def test_abort_takes_trailing_metadata(peers: Peers) -> None:
         assert tuple((await link.failure(link.uu(b""))).trailing_metadata()) == trailing
 
 
+@pytest.mark.only(server="aio", reason="abort has no default for the details in the synchronous API")
 async def test_abort_keeps_what_was_set(peers: Peers) -> None:
     async def act(context: Any) -> None:
         context.set_code(peers.server.code.NOT_FOUND)
@@ -73,6 +75,7 @@ async def test_abort_keeps_what_was_set(peers: Peers) -> None:
         assert tuple(error.trailing_metadata()) == (("kept", "yes"),)
 
 
+@pytest.mark.only(server="aio", reason="the synchronous API takes a number for a mistake, which is UNKNOWN")
 async def test_abort_takes_a_number(peers: Peers) -> None:
     async def act(context: Any) -> None:
         await context.abort(5, "by number")
@@ -81,6 +84,7 @@ async def test_abort_takes_a_number(peers: Peers) -> None:
         assert (await link.failure(link.uu(b""))).code() is peers.client.code.NOT_FOUND
 
 
+@pytest.mark.only(server="aio", reason="in the synchronous API the call goes on until the handler has ended")
 async def test_abort_twice_is_a_usage_error(peers: Peers) -> None:
     seen = Witness()
 
@@ -109,6 +113,7 @@ async def test_abort_that_is_suppressed_still_counts(peers: Peers) -> None:
         assert (await link.failure(link.uu(b""))).details() == "enough"
 
 
+@pytest.mark.only(server="aio", reason="in the synchronous API the call goes on until the handler has ended")
 async def test_write_after_abort_is_refused(peers: Peers) -> None:
     seen = Witness()
 
@@ -167,6 +172,7 @@ async def test_code_that_is_set_ends_the_call(peers: Peers, arity: str) -> None:
         assert (error.code(), error.details()) == (peers.client.code.DATA_LOSS, "lost")
 
 
+@pytest.mark.only(server="aio", reason="the synchronous API takes a number for a mistake, which is UNKNOWN")
 async def test_code_may_be_set_as_a_number(peers: Peers) -> None:
     async def act(context: Any) -> None:
         context.set_code(7)
@@ -218,7 +224,7 @@ async def test_initial_metadata_is_sent_once(peers: Peers) -> None:
         call = link.uu(b"")
         await call
         assert tuple(await call.initial_metadata()) == (("a", "1"),)
-        assert "already sent" in str(await seen)
+        assert re.search("already sent|no longer allowed", str(await seen))
 
 
 async def test_initial_metadata_after_a_message_is_a_usage_error(peers: Peers) -> None:
@@ -235,7 +241,7 @@ async def test_initial_metadata_after_a_message_is_a_usage_error(peers: Peers) -
         call = link.us(b"")
         assert await collect(call) == [b"1"]
         assert tuple(await call.initial_metadata()) == ()
-        assert "already sent" in str(await seen)
+        assert re.search("already sent|no longer allowed", str(await seen))
 
 
 async def test_time_remaining_without_a_deadline(peers: Peers) -> None:
@@ -277,6 +283,7 @@ async def test_context_calls_back_when_done(peers: Peers, arity: str) -> None:
     called = Witness()
 
     async def unary(request: Any, context: Any) -> bytes:
+        await drain(request)
         context.add_done_callback(lambda done: called((done is context, done.done(), done.cancelled())))
         return b"x"
 
@@ -300,6 +307,7 @@ async def test_context_calls_back_after_an_exception(peers: Peers) -> None:
         assert (await called).done()
 
 
+@pytest.mark.only(server="aio", reason="a synchronous server goes on with the other callbacks")
 async def test_callback_that_raises_harms_no_call_and_ends_the_callbacks(peers: Peers) -> None:
     called = []
 
@@ -345,7 +353,7 @@ async def test_peer_of_a_unix_socket(peers: Peers, tmp_path: Any) -> None:
         assert await seen == "unix:"
 
 
-async def test_connection_without_credentials_identifies_nobody(peers: Peers) -> None:
+async def test_client_is_known_by_its_certificate_only(peers: Peers) -> None:
     seen = Witness()
 
     async def act(context: Any) -> None:
@@ -353,7 +361,7 @@ async def test_connection_without_credentials_identifies_nobody(peers: Peers) ->
 
     async with peers.serve(uu=with_context(act)) as link:
         await link.uu(b"")
-        assert await seen == (None, None)
+        assert await seen == peers.transport.identities
 
 
 async def test_context_of_calls_are_their_own(peers: Peers) -> None:
@@ -364,7 +372,7 @@ async def test_context_of_calls_are_their_own(peers: Peers) -> None:
     async with peers.serve(uu=tag) as link:
         calls = [link.uu(b"%d" % number) for number in range(10)]
         await asyncio.gather(*map(collect, calls))
-        tags = [(await call.trailing_metadata())["tag"] for call in calls]
+        tags = [dict(await call.trailing_metadata())["tag"] for call in calls]
         assert tags == [str(number) for number in range(10)]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.behaviour.handlers import ECHO
+from tests.behaviour.handlers import ECHO, drain
 from tests.behaviour.peers import ARITIES, Peers, Witness, collect
 
 each_arity = pytest.mark.parametrize("arity", ARITIES)
@@ -101,6 +102,7 @@ async def test_spaces_at_the_ends_are_all_that_may_get_lost(peers: Peers, value:
 @each_arity
 async def test_each_arity_carries_metadata(peers: Peers, arity: str) -> None:
     async def unary(request: Any, context: Any) -> bytes:
+        await drain(request)
         sent = [(key, value) for key, value in context.invocation_metadata() if key not in OWN]
         await context.send_initial_metadata(tuple(sent[:1]))
         context.set_trailing_metadata(tuple(sent[1:]))
@@ -139,6 +141,7 @@ async def test_text_may_be_given_as_bytes(peers: Peers) -> None:
     assert await received(peers, (("key", b"value"),)) == [("key", "value")]
 
 
+@pytest.mark.only(client="aio", reason="the synchronous API returns tuples of pairs")
 async def test_client_gets_metadata_objects(peers: Peers) -> None:
     async def handler(request: bytes, context: Any) -> bytes:
         await context.send_initial_metadata((("a", "1"), ("a", "2")))
@@ -180,16 +183,16 @@ async def test_illegal_value_is_refused(peers: Peers, arity: str, value: str) ->
 
 
 async def check_refusal(peers: Peers, arity: str, metadata: Any) -> None:
-    """Check that a call is refused before it gets out, with the error that grpc.aio raises for its arity."""
+    """Check that a call is refused before it gets out, with the error that grpcio raises for its arity."""
     async with peers.serve(**ECHO) as link:
-        aio = peers.client.aio
-        if arity == "uu":
-            with pytest.raises(aio.InternalError):
+        if arity == "uu" and peers.client.api == "aio":
+            with pytest.raises(peers.client.aio.InternalError):
                 await link.start(arity, b"x", metadata=metadata)
         else:
             error = await link.failure(link.start(arity, b"x", metadata=metadata))
             assert error.code() is peers.client.code.INTERNAL
-            assert error.details() == "Invalid metadata"
+            # What is wrong with it only our synchronous API says, which has no class for this.
+            assert re.match("Invalid metadata$|metadata was invalid: the ", error.details())
         assert await link.uu(b"next") == b"next"
 
 
@@ -208,6 +211,7 @@ async def test_what_is_no_pairs_is_a_value_error(peers: Peers, metadata: Any) ->
             await collect(link.uu(b"x", metadata=metadata))
 
 
+@pytest.mark.only(server="aio", reason="the synchronous API looks at them when it sends them")
 @pytest.mark.parametrize(
     "metadata", [42, None, {}, {"a": "b"}, [{"a": "b"}], [["a", "b"]], [("a",)], [("a", "b", "c")], "ab"], ids=repr
 )
@@ -336,7 +340,8 @@ async def test_request_headers_are_those_of_the_protocol(peers: Peers) -> None:
         headers = link.wire.request.blocks[0]
         assert dict(headers[:4]).keys() == {":method", ":scheme", ":path", ":authority"}
         named = dict(headers)
-        assert (named[":method"], named[":scheme"], named[":path"]) == ("POST", "http", "/behaviour.Peer/uu")
+        assert (named[":method"], named[":path"]) == ("POST", "/behaviour.Peer/uu")
+        assert named[":scheme"] == peers.transport.scheme
         assert named[":authority"] == link.target
         assert (named["te"], named["content-type"], named["key"]) == ("trailers", "application/grpc", "value")
         assert headers[-1] == ("key", "value")

@@ -6,8 +6,6 @@ import argparse
 
 from tests.behaviour.peers import SIDES, Side
 
-IMPLEMENTATIONS = {side.name: side for side in SIDES}
-
 
 def boolean(text: str) -> bool:
     """Read the value of a flag such as --use_tls=false."""
@@ -17,15 +15,15 @@ def boolean(text: str) -> bool:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser that knows --implementation and --use_tls."""
+    """Return a parser that knows --implementation, --api and --use_tls."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--implementation", choices=IMPLEMENTATIONS, default="pygrpc", help="the library to run")
-    made.add_argument("--use_tls", type=boolean, default=False, help="only false is supported")
+    libraries = sorted({side.implementation for side in SIDES})
+    made.add_argument("--implementation", choices=libraries, default="pygrpc", help="the library to run")
+    made.add_argument("--api", choices=["aio", "sync"], default="aio", help="which of its APIs to run")
+    made.add_argument("--use_tls", type=boolean, default=False, help="whether to use TLS, false unless given")
     return made
 
 
-def implementation(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> Side:
-    """Return the library that was chosen; ends the program if it was asked for TLS."""
-    if flags.use_tls:
-        parser.error("TLS is not supported")
-    return IMPLEMENTATIONS[flags.implementation]
+def implementation(flags: argparse.Namespace) -> Side:
+    """Return the side that was chosen."""
+    return next(side for side in SIDES if (side.implementation, side.api) == (flags.implementation, flags.api))

@@ -20,6 +20,13 @@ def zeros(size: int) -> messages_pb2.Payload:
     return messages_pb2.Payload(body=bytes(size))
 
 
+async def elapse(seconds: float) -> None:
+    """Wait as long as a request says."""
+    elapsed = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, elapsed.set)
+    await elapsed.wait()
+
+
 class TestService(test_pb2_grpc.TestServiceServicer):
     """Does what requests ask for.
 
@@ -97,7 +104,8 @@ class TestService(test_pb2_grpc.TestServiceServicer):
         self, request: messages_pb2.StreamingOutputCallRequest, context: Any
     ) -> AsyncIterator[messages_pb2.StreamingOutputCallResponse]:
         for parameters in request.response_parameters:
-            await asyncio.sleep(parameters.interval_us / 1e6)
+            if parameters.interval_us:
+                await elapse(parameters.interval_us / 1e6)
             if parameters.HasField("compressed") and not parameters.compressed.value:
                 context.disable_next_message_compression()
             yield messages_pb2.StreamingOutputCallResponse(payload=zeros(parameters.size))
@@ -106,15 +114,17 @@ class TestService(test_pb2_grpc.TestServiceServicer):
 def add_to_server(side: Side, server: Any) -> None:
     """Register a TestService with a server of either library.
 
-    The generated function is for pygrpc's; for another library the same handlers are made with its own factories.
+    The generated function is for pygrpc's asyncio server; for others the same handlers are made by the side.
     """
     servicer = TestService(side)
-    if side.package == "pygrpc":
+    if side.name == "pygrpc-aio":
         test_pb2_grpc.add_TestServiceServicer_to_server(servicer, server)
         return
     service = test_pb2.DESCRIPTOR.services_by_name["TestService"]
     handlers = {}
     for method in service.methods:
+        if method.name == "UnimplementedCall":
+            continue
         arity = ("s" if method.client_streaming else "u") + ("s" if method.server_streaming else "u")
         handlers[method.name] = side.handler(
             arity,

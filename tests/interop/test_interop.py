@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour.peers import BOUND, Link, Peers
+from tests.behaviour.transports import TCP, TLS, Transport, server_identity
 from tests.interop.cases import CASES
-from tests.interop.service import add_to_server
+from tests.interop.service import add_to_server, elapse
+from tests.tls import certificates
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +33,13 @@ async def test_service(peers: Peers, *, relay: bool = False) -> AsyncIterator[Li
 
 
 test_service.__test__ = False
+
+
+async def test_service_waits_between_responses() -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await elapse(0.01)
+    assert loop.time() - begun >= 0.01 - time.get_clock_info("monotonic").resolution
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -62,19 +73,43 @@ async def test_streamed_responses_are_compressed_as_the_case_says(peers: Peers) 
         assert link.wire.response.flags == [1, 0]
 
 
-async def test_runs_as_programs(peers: Peers) -> None:
+@pytest.mark.parametrize(
+    ("client_side", "server_side", "transport"),
+    [
+        ("pygrpc-aio", "grpcio-aio", TCP),
+        ("grpcio-aio", "pygrpc-sync", TCP),
+        ("pygrpc-sync", "pygrpc-aio", TLS),
+        ("grpcio-sync", "pygrpc-sync", TLS),
+    ],
+)
+async def test_runs_as_programs(client_side: str, server_side: str, transport: Transport, tmp_path: Path) -> None:
+    key, chain = server_identity()
+    files = {"key": key, "chain": chain, "roots": certificates.roots()}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    tls = f"--use_tls={'true' if transport is TLS else 'false'}"
+    environment = {**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tmp_path / "roots")}
     async with asyncio.timeout(3 * BOUND):
-        server = await run_module("server", "--port=0", f"--implementation={peers.server.name}")
+        server = await run_module(
+            environment,
+            "server",
+            "--port=0",
+            tls,
+            f"--tls_key_file={tmp_path / 'key'}",
+            f"--tls_cert_file={tmp_path / 'chain'}",
+            *chosen(server_side),
+        )
         try:
             assert server.stdout is not None
             port = re.findall(rb"port (\d+)", await server.stdout.readline())[0].decode()
             client = await run_module(
+                environment,
                 "client",
                 "--server_host=localhost",
                 f"--server_port={port}",
-                "--use_tls=false",
+                tls,
                 "--test_case=large_unary",
-                f"--implementation={peers.client.name}",
+                *chosen(client_side),
             )
             output, errors = await client.communicate()
             assert (client.returncode, output, errors) == (0, b"large_unary passed\n", b"")
@@ -84,8 +119,14 @@ async def test_runs_as_programs(peers: Peers) -> None:
         assert (server.returncode, errors) == (0, b"")
 
 
-async def run_module(name: str, *flags: str) -> asyncio.subprocess.Process:
+def chosen(side: str) -> list[str]:
+    """Return the flags that choose a side by its name."""
+    implementation, api = side.split("-")
+    return [f"--implementation={implementation}", f"--api={api}"]
+
+
+async def run_module(environment: dict[str, str], name: str, *flags: str) -> asyncio.subprocess.Process:
     """Start one of the two programs."""
     command = (sys.executable, "-m", f"tests.interop.{name}", *flags)
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
