@@ -376,16 +376,14 @@ class _UnaryResponse(_Call):
 
     def __await__(self) -> Generator[Any, None, Any]:
         core = self._core
-        if not core.ended:
-            self._channel.flush_lone_call(core)
-            while not core.ended:
-                waiter = self._loop.create_future()
-                self._waiters = (*self._waiters, waiter)
-                try:
-                    yield from waiter
-                except asyncio.CancelledError:
-                    self.cancel()
-                    raise
+        while not core.ended:
+            waiter = self._loop.create_future()
+            self._waiters = (*self._waiters, waiter)
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
         status = core.status
         if status is not None and status.code is not StatusCode.OK:
             self._raise_for_status()

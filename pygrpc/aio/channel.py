@@ -193,7 +193,7 @@ class Channel(base.Channel):
         assert self._loop is not None
         self._authentications.pop(call, None)
         call.stop_waiting = None
-        self._connections.core.start(call, self._loop.time())
+        self._connections.start(call, self._loop.time())
 
     def plugins(self, credentials: Any) -> tuple[PluginSource, ...]:
         """The call credentials of a call: the channel's, and its own.
@@ -238,12 +238,6 @@ class Channel(base.Channel):
             transport = self._connections.transports.get(call.connection)
             if transport is not None:
                 transport.flush()
-
-    def flush_lone_call(self, call: ClientCall) -> None:
-        """Writes at once what a call has queued, unless other calls may add to the same write in this turn."""
-        connection = call.connection
-        if connection is not None and len(connection.calls) == 1:
-            self.flush_call(call)
 
     # The public rest.
 

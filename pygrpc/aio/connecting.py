@@ -150,6 +150,19 @@ class Connections:
         self._on_change: Callable[[], None] | None = None
         self.core = ClientChannel(self, channel_settings(options), random.random, config, default_policy(options))
 
+    def start(self, call: ClientCall, now: float) -> None:
+        """Starts a call, or lets it wait. A lone one is written at once, others with what else is to be written."""
+        direct = self.core.direct
+        transport = None if direct is None else self.transports.get(direct)
+        if transport is None:
+            self.core.start(call, now)
+            return
+        held = transport.hold()
+        try:
+            self.core.start(call, now)
+        finally:
+            transport.release(held, lone=len(transport.core.calls) == 1)
+
     # ChannelShell.
 
     def on_state(self, state: ChannelConnectivity) -> None:

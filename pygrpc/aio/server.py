@@ -126,6 +126,7 @@ class Server(base.Server):
         #: Those that nobody needs to be asked for.
         self._known = known_handlers(self._registered, self._generic)
         self._options = options
+        self._compression = options.response_compression
         self._limits = message_limits(options)
         self._settings = http2_settings(options)
         self._maximum_calls = maximum_concurrent_rpcs
@@ -255,7 +256,8 @@ class Server(base.Server):
     ) -> ServicerContext:
         assert self._loop is not None
         call.request_streaming = handler.request_streaming
-        call.set_compression(self._options.response_compression)
+        if self._compression:
+            call.set_compression(self._compression)
         context = ServicerContext(call, handler, transport, self._loop, self._contexts.discard)
         call.listener = context
         self._contexts.add(context)

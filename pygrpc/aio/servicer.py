@@ -17,6 +17,7 @@ from pygrpc.aio.errors import AbortError, UsageError
 from pygrpc.compression import Compression
 from pygrpc.core.metadata import Header, InvalidMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
+from pygrpc.core.server_connection import ServerConnection
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler, behavior_of
 from pygrpc.metadata import MetadataType, Metadatum
@@ -36,8 +37,13 @@ class ServedTransport(Protocol):
     def auth_context(self) -> AuthContext:
         """What is known of the client."""
 
-    def flush_lone(self) -> None:
-        """Writes at once if no other call of the connection may add to the same write in this turn."""
+    core: ServerConnection
+
+    def hold(self) -> bool:
+        """Keeps back what is about to be queued."""
+
+    def release(self, held: bool, lone: bool) -> None:
+        """Lets it go: at once, if no other call may add to the same write in this turn."""
 
 
 class ServicerContext(base.ServicerContext[Any, Any]):
@@ -202,11 +208,13 @@ class ServicerContext(base.ServicerContext[Any, Any]):
             or core.state is not ServerState.OPEN
         ):
             return False
-        return core.respond(self._serialize(message))
-
-    def flush_lone(self) -> None:
-        """Writes at once what was sent, if this was the only call of its connection."""
-        self._transport.flush_lone()
+        payload = self._serialize(message)
+        transport = self._transport
+        held = transport.hold()
+        try:
+            return core.respond(payload)
+        finally:
+            transport.release(held, lone=not transport.core.calls)
 
     def _serialize(self, message: Any) -> bytes:
         serializer = self.handler.response_serializer
@@ -398,7 +406,6 @@ class HandlerRunner:
                 # The usual case, without the steps that the others need.
                 response = await behavior(context.take_request(), context)
                 if context.respond(response):
-                    context.flush_lone()
                     return
                 if context.code() in (None, StatusCode.OK):
                     await context.write(response)

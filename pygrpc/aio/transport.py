@@ -34,8 +34,6 @@ class Transport(asyncio.Protocol, Generic[C]):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
-        #: Whether the core is in the middle of bytes that came.
-        self._receiving = False
         self._timer: asyncio.TimerHandle | None = None
         self.core: C
         self.peer = "unknown"
@@ -64,11 +62,8 @@ class Transport(asyncio.Protocol, Generic[C]):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         # What comes of these bytes goes out in one write below, so nobody needs to schedule one.
-        self._flush_scheduled = self._receiving = True
-        try:
-            self.core.receive_data(data, self._loop.time())
-        finally:
-            self._receiving = False
+        self._flush_scheduled = True
+        self.core.receive_data(data, self._loop.time())
         self.flush()
 
     @property
@@ -109,10 +104,26 @@ class Transport(asyncio.Protocol, Generic[C]):
             self._flush_scheduled = True
             self._loop.call_soon(self.flush)
 
-    def flush_lone(self) -> None:
-        """Writes what is queued at once, unless a call that is open may add to the same write in this turn."""
-        if not self.core.calls and not self._receiving:
+    def hold(self) -> bool:
+        """Keeps back what is about to be queued, until ``release``; returns what that has to be told."""
+        held, self._flush_scheduled = self._flush_scheduled, True
+        return held
+
+    def release(self, held: bool, lone: bool) -> None:
+        """Lets go what was queued.
+
+        Args:
+            held: What ``hold`` has returned.
+            lone: Whether no other call may add to the same write in this turn: then it is written at once, which saves
+                a turn.
+        """
+        if held:
+            return
+        self._flush_scheduled = False
+        if lone:
             self.flush()
+        else:
+            self.flush_soon()
 
     def flush(self) -> None:
         """Writes what is queued."""
