@@ -1,14 +1,16 @@
 """The pytest hooks that run a test over pairs of sides (`peers`), or over each of our own (`side`).
 
 All pairs of all sides over all transports would be 48 runs of each behaviour. Unless the environment variable
-PYGRPC_BEHAVIOUR_PAIRS is "all", a behaviour runs over
+PYGRPC_BEHAVIOUR_PAIRS says otherwise, a behaviour runs over
 
-- cleartext between each two sides of which one at least is pygrpc;
+- cleartext between our own sides, of either API at either end, and between each of them and grpcio's of the same API;
+- cleartext between one side of pygrpc and one of grpcio with the other API;
 - TLS between our own asyncio sides, or between our own synchronous ones;
 - mutual TLS between the one or the other of those;
 - TLS or mutual TLS between one side of pygrpc and one of grpcio with the same API.
 
-The last three are chosen by the name of the test: they are the same in each run, and the tests take turns.
+The last four are chosen by the name of the test: they are the same in each run, and the tests take turns. With "own" in
+that variable nothing runs against grpcio, and with "all" everything runs over everything.
 
 The conftest files of the folders that need the hooks import them.
 """
@@ -31,9 +33,17 @@ _AIO, _SYNC, _GRPC_AIO, _GRPC_SYNC = SIDES
 EVERYTHING = [
     Peers(client, server, transport) for transport, client, server in itertools.product(TRANSPORTS, SIDES, SIDES)
 ]
-ALWAYS = [peers for peers in EVERYTHING if peers.transport is TCP and not {_AIO, _SYNC}.isdisjoint(peers.sides)]
+
+
+def _cleartext(sides: Iterable[tuple[Side, Side]]) -> list[Peers]:
+    return [Peers(client, server, TCP) for client, server in sides]
+
+
+OWN = _cleartext(itertools.product((_AIO, _SYNC), repeat=2))
+ALWAYS = OWN + _cleartext([(_AIO, _GRPC_AIO), (_GRPC_AIO, _AIO), (_SYNC, _GRPC_SYNC), (_GRPC_SYNC, _SYNC)])
 #: Of each row a behaviour runs over one.
 BY_TURNS = [
+    _cleartext([(_AIO, _GRPC_SYNC), (_GRPC_SYNC, _AIO), (_SYNC, _GRPC_AIO), (_GRPC_AIO, _SYNC)]),
     [Peers(side, side, TLS) for side in (_AIO, _SYNC)],
     [Peers(side, side, MTLS) for side in (_SYNC, _AIO)],
     [
@@ -73,8 +83,11 @@ def choose(test: str, marks: Sequence[pytest.Mark]) -> list[Peers]:
     def asked(some: Iterable[Peers]) -> list[Peers]:
         return [peers for peers in some if all(is_asked(mark, peers.client, peers.server) for mark in marks)]
 
-    if os.environ.get("PYGRPC_BEHAVIOUR_PAIRS") == "all":
+    wanted = os.environ.get("PYGRPC_BEHAVIOUR_PAIRS")
+    if wanted == "all":
         return asked(EVERYTHING)
+    if wanted == "own":
+        return asked(OWN)
     turn = zlib.crc32(test.encode())
     return asked(ALWAYS) + [row[turn % len(row)] for row in map(asked, BY_TURNS) if row]
 
