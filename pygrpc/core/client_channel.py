@@ -13,15 +13,27 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.balancing.pick_first import PickFirst
-from pygrpc.core.balancing.policy import Balancer, Endpoint, Fail, FixedPicker, Pick, Picker, QueuePicker
+from pygrpc.core.balancing.policy import (
+    NOT_SENT,
+    Balancer,
+    Endpoint,
+    Fail,
+    FixedPicker,
+    Pick,
+    Picker,
+    PickResult,
+    QueuePicker,
+)
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
+from pygrpc.core.balancing.switching import Switch
 from pygrpc.core.call_factory import CallFactory
 from pygrpc.core.client_call import REPLAY_LIMIT, ClientCall
 from pygrpc.core.client_connection import ClientConnection
@@ -31,6 +43,7 @@ from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
+_LOGGER = logging.getLogger("pygrpc")
 _IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
 
 
@@ -99,7 +112,7 @@ class ClientChannel:
         self._default_policy = default_policy
         #: Makes the calls.
         self.calls = CallFactory(self, self._own_config, settings.retry_buffer if settings.enable_retries else None)
-        self._balancer: Balancer | None = None
+        self._balancer: Switch | None = None
         self._picker: Picker = QueuePicker(self._leave_idle)
         self._subchannels: dict[Subchannel, None] = {}
         self._connections: dict[ClientConnection, Subchannel] = {}
@@ -140,19 +153,36 @@ class ClientChannel:
     def _pick(self, call: ClientCall) -> None:
         if call.ended:
             return
-        result = self._picker.pick(call)
+        try:
+            result = self._checked(self._picker.pick(call))
+        except Exception as error:
+            _LOGGER.exception("the picker of the load balancing policy raised")
+            text = f"the picker of the load balancing policy raised {type(error).__name__}: {error}"
+            result = Fail(Status(StatusCode.INTERNAL, text), drop=True)
         if isinstance(result, Pick):
-            connection = result.subchannel.connection
+            connection, on_done = result.subchannel.connection, result.on_done
             if connection is not None:
-                call.on_end = result.on_done
+                if on_done is not None:
+                    call.on_end = functools.partial(_tell, on_done)
                 connection.now = self.now
                 connection.start(call)
                 return
+            if on_done is not None:
+                _tell(on_done, NOT_SENT)
         elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
         self._waiting[call] = None
         call.stop_waiting = functools.partial(self._waiting.pop, call, None)
+
+    @staticmethod
+    def _checked(result: PickResult) -> PickResult:
+        if isinstance(result, Pick):
+            if isinstance(result.subchannel, Subchannel):
+                return result
+        elif result is None or (isinstance(result, Fail) and isinstance(result.status, Status)):
+            return result
+        raise TypeError(f"pick returns a Pick of a subchannel, a Fail or QUEUE, not {result!r}")
 
     def _pick_again(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -218,11 +248,10 @@ class ClientChannel:
         if self._balancer is None:
             return
         self.calls.configure(config or self._own_config)
-        policy_config = self._use_policy()
         self._resolver_backoff.reset()
         self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
         if endpoints:
-            self._balancer.update(endpoints, policy_config)
+            self._balancer.update(endpoints, self.calls.config.policy or (self._default_policy, None))
         else:
             self._balancer.resolution_failed("the target's name has no addresses")
 
@@ -266,6 +295,9 @@ class ClientChannel:
 
     def _unsent(self, calls: Sequence[ClientCall]) -> None:
         for call in calls:
+            on_end, call.on_end = call.on_end, None
+            if on_end is not None:
+                on_end(NOT_SENT)
             self._pick(call)
 
     def connection_lost(self, connection: ClientConnection, now: float) -> None:
@@ -325,17 +357,6 @@ class ClientChannel:
             self.state = state
             self._shell.on_state(state)
 
-    # The policy.
-
-    def _use_policy(self) -> Any:
-        """Makes the policy of the service config, unless it is the one that there is; returns its configuration."""
-        policy, config = self.calls.config.policy or (self._default_policy, None)
-        if type(self._balancer) is not policy:
-            if self._balancer is not None:
-                self._balancer.close()
-            self._balancer = policy(self)
-        return config
-
     # Idleness.
 
     def _leave_idle(self) -> None:
@@ -344,7 +365,7 @@ class ClientChannel:
         if self._balancer is not None:
             self._balancer.exit_idle()
             return
-        self._use_policy()
+        self._balancer = Switch(self)
         self._picker = QueuePicker()
         self._move(_CONNECTING)
         if self._settings.idle_timeout is not None:
@@ -415,3 +436,11 @@ class ClientChannel:
         self._target_is_bad = True
         self._move(_FAILED)
         self._picker = FixedPicker(Fail(Status(StatusCode.UNAVAILABLE, reason), drop=True))
+
+
+def _tell(on_done: Callable[[Status], None], status: Status) -> None:
+    """Tells a policy how a call has ended; what it raises is no business of the call."""
+    try:
+        on_done(status)
+    except Exception:
+        _LOGGER.exception("on_done of a load balancing policy's pick raised")

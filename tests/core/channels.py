@@ -86,8 +86,9 @@ class FakeShell:
 
     # What happens outside.
 
-    def resolved(self, *names: str) -> None:
-        self.channel.resolved([endpoint(name) for name in names], self.now)
+    def resolved(self, *names: str, config: dict[str, Any] | None = None) -> None:
+        parsed = None if config is None else parse_service_config(json.dumps(config))
+        self.channel.resolved([endpoint(name) for name in names], self.now, parsed)
 
     def resolution_failed(self, reason: str = "no such name") -> None:
         self.channel.resolution_failed(reason, self.now)

@@ -6,6 +6,7 @@ its states, and publishes a state of the channel with a picker, which chooses a 
 
 from pygrpc.core.balancing.pick_first import PickFirst
 from pygrpc.core.balancing.policy import (
+    NOT_SENT,
     QUEUE,
     Balancer,
     Endpoint,
@@ -22,8 +23,10 @@ from pygrpc.core.balancing.policy import (
 )
 from pygrpc.core.balancing.round_robin import RoundRobin
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
+from pygrpc.core.balancing.switching import Switch
 
 __all__ = [
+    "NOT_SENT",
     "QUEUE",
     "Balancer",
     "Connector",
@@ -39,6 +42,7 @@ __all__ = [
     "QueuePicker",
     "RoundRobin",
     "Subchannel",
+    "Switch",
     "find",
     "register",
 ]
