@@ -163,12 +163,12 @@ class ClientChannel:
             connection, on_done = result.subchannel.connection, result.on_done
             if connection is not None:
                 if on_done is not None:
-                    call.on_end = functools.partial(_tell, on_done)
+                    call.on_end = functools.partial(self._over, connection, on_done)
                 connection.now = self.now
                 connection.start(call)
                 return
             if on_done is not None:
-                _tell(on_done, NOT_SENT)
+                self._tell(on_done, NOT_SENT)
         elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
@@ -183,6 +183,21 @@ class ClientChannel:
         elif result is None or (isinstance(result, Fail) and isinstance(result.status, Status)):
             return result
         raise TypeError(f"pick returns a Pick of a subchannel, a Fail or QUEUE, not {result!r}")
+
+    def _over(self, connection: ClientConnection, on_done: Callable[[Status], None], status: Status) -> None:
+        # It is the connection that knows the time now.
+        self.now = max(self.now, connection.now)
+        self._tell(on_done, status)
+        if self._picker_is_new or self._events:
+            self._do(lambda: None, self.now)
+
+    @staticmethod
+    def _tell(on_done: Callable[[Status], None], status: Status) -> None:
+        """Tells a policy how a call has ended; what it raises is no business of the call."""
+        try:
+            on_done(status)
+        except Exception:
+            _LOGGER.exception("on_done of a load balancing policy's pick raised")
 
     def _pick_again(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -436,11 +451,3 @@ class ClientChannel:
         self._target_is_bad = True
         self._move(_FAILED)
         self._picker = FixedPicker(Fail(Status(StatusCode.UNAVAILABLE, reason), drop=True))
-
-
-def _tell(on_done: Callable[[Status], None], status: Status) -> None:
-    """Tells a policy how a call has ended; what it raises is no business of the call."""
-    try:
-        on_done(status)
-    except Exception:
-        _LOGGER.exception("on_done of a load balancing policy's pick raised")

@@ -67,22 +67,20 @@ class FakeShell:
         self.wakeup = when
 
     def connect(self, subchannel: Subchannel) -> None:
-        name = self._name(subchannel)
-        assert name not in self.attempts, "one attempt at a time for each address"
-        self.attempts[name] = subchannel
+        assert subchannel not in self.attempts.values(), "one attempt at a time for each subchannel"
+        name = subchannel.endpoint.address.host.removeprefix("::")
         self.attempted.append(name)
+        # While one policy takes over from another, both may want the same address.
+        self.attempts[name if name not in self.attempts else f"{name} again"] = subchannel
 
     def abandon(self, subchannel: Subchannel) -> None:
-        assert self.attempts.pop(self._name(subchannel)) is subchannel
+        (name,) = [name for name, other in self.attempts.items() if other is subchannel]
+        del self.attempts[name]
 
     def leave(self, connection: ClientConnection) -> None:
         self.left.append(connection)
         connection.drain()
         self._close_if_over(connection)
-
-    @staticmethod
-    def _name(subchannel: Subchannel) -> str:
-        return subchannel.endpoint.address.host.removeprefix("::")
 
     # What happens outside.
 

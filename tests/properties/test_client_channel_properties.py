@@ -13,6 +13,7 @@ from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SHUTDOWN, FakeShell
 from tests.core.pair import RESPONSE, ClientEnd, RawPeer
 
+POLICIES = ["pick_first", "round_robin", "least_request", "weighted_round_robin", "ring_hash"]
 NAMES = st.lists(st.sampled_from(["a", "b", "c6", "d6"]), min_size=1, max_size=4)
 ANSWER = [*RESPONSE, (b"grpc-status", b"5")]
 
@@ -20,7 +21,7 @@ ANSWER = [*RESPONSE, (b"grpc-status", b"5")]
 class Channel(RuleBasedStateMachine):
     """A channel, the servers that it reaches, and all calls that were ever made."""
 
-    @initialize(policy=st.sampled_from(["pick_first", "round_robin"]))
+    @initialize(policy=st.sampled_from(POLICIES))
     def make(self, policy: str) -> None:
         found = find(policy)
         assert found is not None
@@ -44,6 +45,11 @@ class Channel(RuleBasedStateMachine):
         if self.shell.look_ups:
             self.shell.resolved(*names)
             self.resolved = self.resolved or self.shell.channel.state is not IDLE
+
+    @rule(names=NAMES, policy=st.sampled_from(POLICIES))
+    def change_the_policy(self, names: list[str], policy: str) -> None:
+        if self.shell.look_ups:
+            self.shell.resolved(*names, config={"loadBalancingConfig": [{policy: {}}]})
 
     @rule()
     def fail_to_resolve(self) -> None:
@@ -150,7 +156,8 @@ class Channel(RuleBasedStateMachine):
 
     @invariant()
     def no_subchannel_is_kept_for_nothing(self) -> None:
-        assert len(self.shell.channel._subchannels) <= 4
+        # There are four addresses, and for a while two policies.
+        assert len(self.shell.channel._subchannels) <= 8
         for connection in self.shell.connections:
             assert isinstance(connection, ClientConnection)
 
