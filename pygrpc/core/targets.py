@@ -1,8 +1,11 @@
 """Targets of channels and addresses of servers (doc/naming.md in the grpc repository)."""
 
+import ipaddress
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from pygrpc import resolvers
 
 #: The port of a target that names none.
 DEFAULT_PORT = 443
@@ -32,48 +35,41 @@ class Target(NamedTuple):
     """A parsed target.
 
     Attributes:
-        addresses: Where the service is; host names are still to be resolved.
+        addresses: Where the service is; host names are still to be resolved. Empty if a registered resolver knows.
         authority: The ``:authority`` of requests.
+        resolver: What a registered resolver is asked for, or None.
+        dns_server: Whom the target wants to be asked for names, or empty.
     """
 
     addresses: tuple[Address, ...]
     authority: str
+    resolver: resolvers.Target | None = None
+    dns_server: str = ""
 
 
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[^:]+)?")
-_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|passthrough):(.*)", re.DOTALL)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+#: What may stand in an authority as it is (RFC 3986, section 3.2).
+_IN_AUTHORITY = "[]:@!$&'()*+,;=-._~"
 
 
 def parse_target(target: str) -> Target:
-    """Reads a channel's target.
+    """Reads a channel's target. One whose scheme nobody knows is a host name as a whole.
 
     Args:
-        target: ``host:port``, or one of ``dns:[//authority/]host[:port]``, ``ipv4:address:port[,...]``,
-            ``ipv6:[address]:port[,...]``, ``unix:path``, ``unix:///path``, ``unix-abstract:name``,
-            ``passthrough:///host:port``.
+        target: ``host:port``, or one of ``dns:[//authority/]host[:port]``, ``ipv4:address[:port][,...]``,
+            ``ipv6:[address][:port][,...]``, ``unix:path``, ``unix:///path``, ``unix-abstract:name``,
+            ``passthrough:///host:port``, or one with a scheme for which a resolver is registered.
 
     Raises:
         ValueError: The target can't be read; the text says why.
         TypeError: It is no text.
     """
-    if not isinstance(target, str):
-        raise TypeError(f"an address must be text such as 'localhost:50051', not {target!r}")
-    match = _SCHEME.fullmatch(target)
-    if match is None:
-        return _host_target(target, target)
-    scheme, rest = match.groups()
-    if scheme == "unix":
-        path = unquote(rest[2:] if rest.startswith("//") else rest)
-        return Target((_unix(path, target),), "localhost")
-    if scheme == "unix-abstract":
-        return Target((_unix("\0" + unquote(rest), target),), "localhost")
-    if scheme in ("ipv4", "ipv6"):
-        endpoints = rest.removeprefix("///").split(",")
-        return Target(tuple(_tcp(endpoint, target) for endpoint in endpoints), endpoints[0])
-    if rest.startswith("//"):
-        # dns://authority/host: the authority names a DNS server, which the system's resolver doesn't let us choose.
-        rest = rest[2:].partition("/")[2]
-    return _host_target(rest.lstrip("/"), target)
+    scheme, rest = _split_scheme(target)
+    if resolvers.find(scheme) is None:
+        return _built_in(scheme, rest, target)
+    authority, endpoint = _split_authority(rest)
+    return Target((), quote(endpoint, safe=_IN_AUTHORITY) or "localhost", resolvers.Target(scheme, authority, endpoint))
 
 
 def parse_listen_address(address: str) -> Address:
@@ -81,12 +77,80 @@ def parse_listen_address(address: str) -> Address:
 
     Raises:
         ValueError: The address can't be read; the text says why.
+        TypeError: It is no text.
     """
-    return parse_target(address).addresses[0]
+    return _built_in(*_split_scheme(address), address).addresses[0]
 
 
-def _host_target(endpoint: str, target: str) -> Target:
-    return Target((_tcp(endpoint, target),), endpoint)
+def parse_address(text: str) -> Address:
+    """Reads an address that needs no look-up: a numeric IP address with its port, or a Unix socket.
+
+    Raises:
+        ValueError: It can't be read, or has a host name; the text says why.
+        TypeError: It is no text.
+    """
+    address = parse_listen_address(text)
+    if not address.path and not is_numeric(address.host):
+        raise ValueError(f"the address {text!r} has a host name where a numeric IP address belongs")
+    return address
+
+
+def is_numeric(host: str) -> bool:
+    """Whether a host is an IP address, so that there is nothing to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _split_scheme(target: str) -> tuple[str, str]:
+    if not isinstance(target, str):
+        raise TypeError(f"an address must be text such as 'localhost:50051', not {target!r}")
+    match = _SCHEME.fullmatch(target)
+    return ("", target) if match is None else (match[1].lower(), match[2])
+
+
+def _split_authority(rest: str) -> tuple[str, str]:
+    """Takes what follows a scheme apart: the authority, and the endpoint without its leading slash."""
+    rest = re.split("[?#]", rest, maxsplit=1)[0]
+    authority = ""
+    if rest.startswith("//"):
+        authority, slash, rest = rest[2:].partition("/")
+        rest = slash + rest
+    return unquote(authority), unquote(rest.removeprefix("/"))
+
+
+def _built_in(scheme: str, rest: str, target: str) -> Target:
+    if scheme == "unix":
+        path = unquote(rest.removeprefix("//"))
+        if rest.startswith("//") and path and not path.startswith("/"):
+            raise ValueError(f"the path of the target {target!r} must be absolute behind 'unix://'")
+        return Target((_unix(path, target),), "localhost")
+    if scheme == "unix-abstract":
+        return Target((_unix("\0" + unquote(rest), target),), "localhost")
+    if scheme in ("ipv4", "ipv6"):
+        return _ip_target(scheme, rest, target)
+    if scheme not in ("dns", "passthrough"):
+        # Unknown, so what looks like a scheme is the beginning of a name (doc/naming.md).
+        scheme, rest = "", "/" + target
+    server, endpoint = _split_authority(rest)
+    return Target((_tcp(endpoint, target),), endpoint, dns_server=server if scheme == "dns" else "")
+
+
+def _ip_target(scheme: str, rest: str, target: str) -> Target:
+    authority, path = _split_authority(rest)
+    if authority:
+        raise ValueError(f"the target {target!r} has an authority, which {scheme!r} has no use for")
+    endpoints = path.split(",")
+    while len(endpoints) > 1 and not endpoints[-1]:
+        # grpcio passes over a comma at the end, too.
+        endpoints.pop()
+    addresses = tuple(_tcp(endpoint, target) for endpoint in endpoints)
+    for address in addresses:
+        if not is_numeric(address.host) or (":" in address.host) != (scheme == "ipv6"):
+            raise ValueError(f"the target {target!r} has {address.host!r} where a numeric {scheme} address belongs")
+    return Target(addresses, endpoints[0])
 
 
 def _unix(path: str, target: str) -> Address:

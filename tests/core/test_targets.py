@@ -1,10 +1,12 @@
 """Targets of channels and addresses of servers (doc/naming.md)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pygrpc.core.targets import DEFAULT_PORT, Address, parse_listen_address, parse_target, peer_name
+from pygrpc import resolvers
+from pygrpc.core.targets import DEFAULT_PORT, Address, parse_address, parse_listen_address, parse_target, peer_name
 
 
 @pytest.mark.parametrize(
@@ -24,10 +26,19 @@ from pygrpc.core.targets import DEFAULT_PORT, Address, parse_listen_address, par
         ("dns:///host:1", [("host", 1, "")], "host:1"),
         ("dns://8.8.8.8/host:1", [("host", 1, "")], "host:1"),
         ("dns:///[::1]:1", [("::1", 1, "")], "[::1]:1"),
+        ("dns:/host:1", [("host", 1, "")], "host:1"),
+        ("DNS:host:1", [("host", 1, "")], "host:1"),
+        ("dns:ho%73t:1", [("host", 1, "")], "host:1"),
+        ("ho%73t:1", [("host", 1, "")], "host:1"),
+        ("dns:host:1?a=b#c", [("host", 1, "")], "host:1"),
+        ("host:1#c", [("host", 1, "")], "host:1"),
         ("passthrough:///host:1", [("host", 1, "")], "host:1"),
         ("ipv4:127.0.0.1:1", [("127.0.0.1", 1, "")], "127.0.0.1:1"),
         ("ipv4:///127.0.0.1:1", [("127.0.0.1", 1, "")], "127.0.0.1:1"),
         ("ipv4:127.0.0.1:1,127.0.0.2:2", [("127.0.0.1", 1, ""), ("127.0.0.2", 2, "")], "127.0.0.1:1"),
+        ("ipv4:127.0.0.1:1,", [("127.0.0.1", 1, "")], "127.0.0.1:1"),
+        ("ipv6:%5B::1%5D:1", [("::1", 1, "")], "[::1]:1"),
+        ("ipv6:[fe80::1%25lo]:1", [("fe80::1%lo", 1, "")], "[fe80::1%lo]:1"),
         ("ipv6:[::1]:1,[::2]", [("::1", 1, ""), ("::2", DEFAULT_PORT, "")], "[::1]:1"),
         ("unix:relative/path", [("", 0, "relative/path")], "localhost"),
         ("unix:/run/a.sock", [("", 0, "/run/a.sock")], "localhost"),
@@ -52,7 +63,13 @@ def test_a_target_is_read(target: str, addresses: list[tuple[str, int, str]], au
         ("dns:///", "has no host"),
         ("dns://server", "has no host"),
         ("ipv4:", "has no host"),
-        ("ipv4:127.0.0.1:1,", "has no host"),
+        ("ipv4:127.0.0.1:1,,127.0.0.1:1", "has no host"),
+        ("ipv4://server/127.0.0.1:1", "has an authority, which 'ipv4' has no use for"),
+        ("ipv4:localhost:1", "has 'localhost' where a numeric ipv4 address belongs"),
+        ("ipv4:[::1]:1", "has '::1' where a numeric ipv4 address belongs"),
+        ("ipv6:127.0.0.1:1", "has '127.0.0.1' where a numeric ipv6 address belongs"),
+        ("unix://relative", "must be absolute behind 'unix://'"),
+        ("unknown:host:80", "neither host:port nor an IPv6 address"),
         ("[]:1", "has no host"),
         ("host:port", "must be a number from 0 to 65535, not 'port'"),
         ("host:65536", "must be a number"),
@@ -109,3 +126,49 @@ def test_a_peer_is_named_as_grpcio_names_it(arguments: tuple[str, str, int], nam
 def test_a_target_is_text(target: Any) -> None:
     with pytest.raises(TypeError, match="must be text such as 'localhost:50051'"):
         parse_target(target)
+
+
+def test_a_target_may_name_a_dns_server() -> None:
+    assert parse_target("dns://8.8.8.8:53/host").dns_server == "8.8.8.8:53"
+    assert parse_target("dns:///host").dns_server == ""
+    assert parse_target("passthrough://a/host").dns_server == ""
+
+
+@pytest.fixture
+def scheme() -> Iterator[str]:
+    resolvers.register("its-own", lambda target, listener: resolvers.Resolver())
+    yield "its-own"
+    resolvers.unregister("its-own")
+
+
+@pytest.mark.parametrize(
+    ("rest", "name_server", "endpoint", "authority"),
+    [
+        ("a", "", "a", "a"),
+        ("///a", "", "a", "a"),
+        ("//b:1/a", "b:1", "a", "a"),
+        ("//b", "b", "", "localhost"),
+        ("///a%20b/c", "", "a b/c", "a%20b%2Fc"),
+        ("///a:1,b:2", "", "a:1,b:2", "a:1,b:2"),
+    ],
+)
+def test_a_registered_scheme_is_for_its_resolver(
+    scheme: str, rest: str, name_server: str, endpoint: str, authority: str
+) -> None:
+    target = parse_target(f"ITS-own:{rest}")
+    assert target.resolver == resolvers.Target(scheme, name_server, endpoint)
+    assert target.authority == authority
+    assert not target.addresses
+
+
+def test_a_server_does_not_ask_a_registered_resolver(scheme: str) -> None:
+    with pytest.raises(ValueError, match="port of the target"):
+        parse_listen_address(f"{scheme}:a")
+
+
+def test_addresses_that_need_no_look_up() -> None:
+    assert parse_address("127.0.0.1:1") == Address("127.0.0.1", 1)
+    assert parse_address("[::1]:1") == Address("::1", 1)
+    assert parse_address("unix:/a") == Address("", 0, "/a")
+    with pytest.raises(ValueError, match="'localhost:1' has a host name where a numeric IP address belongs"):
+        parse_address("localhost:1")
