@@ -5,10 +5,9 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pygrpc.core.balancing import Endpoint
 from pygrpc.core.targets import Address, parse_listen_address, peer_name
 
 #: Connections that may wait to be accepted.
@@ -185,35 +184,3 @@ def describe_peer(family: int | None, name: Any) -> str:
         mapped = host.removeprefix("::ffff:")
         return peer_name("ipv4", mapped, port) if "." in mapped else peer_name("ipv6", host, port)
     return peer_name("ipv4", host, port)
-
-
-def known_endpoints(addresses: Iterable[Address]) -> list[Endpoint] | None:
-    """The endpoints of addresses that need no look-up; None if one of them is a name."""
-    endpoints = []
-    for address in addresses:
-        if not address.path and not _is_numeric(address.host):
-            return None
-        endpoints.append(Endpoint(address))
-    return endpoints
-
-
-def _is_numeric(host: str) -> bool:
-    for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
-        try:
-            socket.inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
-
-
-def resolved_endpoints(results: Iterable[tuple[int, int, int, str, Any]]) -> list[Endpoint]:
-    """The endpoints that ``getaddrinfo`` has found, in its order."""
-    endpoints = []
-    for family, _, _, _, name in results:
-        host = name[0]
-        if family == socket.AF_INET6 and name[3] and "%" not in host:
-            # A link-local address means nothing without its interface.
-            host = f"{host}%{name[3]}"
-        endpoints.append(Endpoint(Address(host, name[1])))
-    return endpoints

@@ -49,6 +49,8 @@ class Options:
         retry_buffer: Bytes of requests that a call keeps for further attempts.
         service_config: The service config as JSON, or None.
         lb_policy: The load balancing policy unless the service config names one, or None.
+        ignore_resolver_config: Whether service configs that resolvers have are passed over.
+        head_start: The time that an address has for itself before the next one is tried too.
     """
 
     max_receive_message_length: int = 4 << 20
@@ -78,6 +80,8 @@ class Options:
     retry_buffer: int = 262_144
     service_config: str | None = None
     lb_policy: str | None = None
+    ignore_resolver_config: bool = False
+    head_start: float = 0.25
 
     @property
     def request_compression(self) -> int:
@@ -128,6 +132,11 @@ def _backoff(value: Any) -> float:
 def _idle_timeout(value: Any) -> float | None:
     # As in grpcio: the largest number is never, and less than a second is a second.
     return None if int(value) >= 2**31 - 1 else max(_milliseconds(value), 1.0)
+
+
+def _head_start(value: Any) -> float:
+    # gRFC A61: from 100 ms to 2 s.
+    return min(max(_milliseconds(value), 0.1), 2.0)
 
 
 def _streams(value: Any) -> int | None:
@@ -191,6 +200,8 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.per_rpc_retry_buffer_size": ("retry_buffer", _size),
     "grpc.service_config": ("service_config", _text),
     "grpc.lb_policy_name": ("lb_policy", _text),
+    "grpc.service_config_disable_resolution": ("ignore_resolver_config", bool),
+    "grpc.happy_eyeballs_connection_attempt_delay_ms": ("head_start", _head_start),
 }
 
 #: What asks for something that this library does in any case, or that no call can tell.
@@ -200,8 +211,6 @@ _ALWAYS_SO = frozenset(
         "SingleThreadedUnaryStream",
         # Hedging needs no more than a policy here.
         "grpc.experimental.enable_hedging",
-        # The system's resolver knows no service configs.
-        "grpc.service_config_disable_resolution",
         # Channels share no connections here.
         "grpc.use_local_subchannel_pool",
         # In grpcio, too, it counts only for messages that are written with a hint which Python has no name for.
@@ -231,7 +240,6 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.max_connections_per_subchannel_cap",
         "grpc.dns_ares_query_timeout",
         "grpc.dns_enable_srv_queries",
-        "grpc.happy_eyeballs_connection_attempt_delay_ms",
         "grpc.inhibit_health_checking",
         "grpc.enable_channelz",
         "grpc.max_channel_trace_event_memory_per_node",

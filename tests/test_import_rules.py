@@ -32,7 +32,7 @@ PUBLIC = {"pygrpc", "pygrpc.aio", "pygrpc.experimental", "pygrpc.wire"}
 FRONT = {"pygrpc", "pygrpc.experimental", "pygrpc._utilities", "pygrpc._runtime_protos", "pygrpc.compat"}
 
 #: Modules beside the packages with what both shells need of sockets and TLS: neither shell imports the other.
-SHARED_BY_SHELLS = {"pygrpc._sockets", "pygrpc._tls", "pygrpc._tls_contexts"}
+SHARED_BY_SHELLS = {"pygrpc._naming", "pygrpc._sockets", "pygrpc._tls", "pygrpc._tls_contexts"}
 
 
 def broken_rules(module: str, imported: Iterable[str]) -> list[str]:

@@ -25,7 +25,7 @@ from pygrpc.aio.observers import Watchers
 from pygrpc.aio.transport import DeadlineTimer
 from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.call_factory import CallFactory
+from pygrpc.core.call_factory import Calls
 from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall, RequestHeaders
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.configuration import message_limits, service_config, user_agent
@@ -158,7 +158,7 @@ class Channel(base.Channel):
         self._begin(loop)
 
     @property
-    def calls(self) -> CallFactory:
+    def calls(self) -> Calls:
         """Makes the calls; to be asked behind ``loop``."""
         return self._connections.core.calls
 

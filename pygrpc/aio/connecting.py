@@ -1,14 +1,14 @@
 """Connecting: what the core of a channel asks for, done with asyncio."""
 
 import asyncio
+import contextlib
 import logging
 import random
-import socket
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pygrpc._sockets import known_endpoints, resolved_endpoints
+from pygrpc._naming import Naming
 from pygrpc._tls import ClientSecurity
 from pygrpc.aio.transport import Transport
 from pygrpc.connectivity import ChannelConnectivity
@@ -138,17 +138,24 @@ class Connections:
         self.loop = loop
         self.security = security
         self.http2_settings: Http2Settings = http2_settings(options)
-        self._target = target
+        self._naming = Naming(self, target)
         self._authority = authority
         self._opener = opener
         self._on_state = on_state
         #: All that are open, also while they are made and while they drain.
         self.transports: dict[ClientConnection, ClientTransport] = {}
-        #: Look-ups and attempts to connect that are under way.
-        self._tasks: dict[Subchannel | None, asyncio.Task[None]] = {}
+        #: Attempts to connect that are under way.
+        self._tasks: dict[Subchannel, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._on_change: Callable[[], None] | None = None
-        self.core = ClientChannel(self, channel_settings(options), random.random, config, default_policy(options))
+        self.core = ClientChannel(
+            self,
+            channel_settings(options),
+            random.random,
+            config,
+            default_policy(options),
+            awaits_config=target.resolver is not None,
+        )
 
     def start(self, call: ClientCall, now: float) -> None:
         """Starts a call, or lets it wait. A lone one is written at once, others with what else is to be written."""
@@ -176,30 +183,31 @@ class Connections:
         # Weakly, so that a channel that nobody uses does nothing for ever.
         self._timer = None if when is None else self.loop.call_at(when, _wake_up, weakref.ref(self))
 
-    def resolve(self) -> None:
+    def resolve(self) -> bool:
         """Looks the target up."""
-        known = known_endpoints(self._target.addresses)
-        if known is not None:
-            self.core.resolved(known, self.loop.time())
-        else:
-            self._tasks[None] = self.loop.create_task(self._look_up())
+        return self._naming.resolve()
 
-    async def _look_up(self) -> None:
-        found = []
-        reason = ""
-        try:
-            for address in self._target.addresses:
-                results = await self.loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-                found += resolved_endpoints(results)
-        except Exception as error:
-            reason = _reason(error)
-        if self._tasks.get(None) is asyncio.current_task():
-            del self._tasks[None]
-        if reason:
-            names = ", ".join(str(address) for address in self._target.addresses)
-            self.core.resolution_failed(f"DNS resolution failed for {names}: {reason}", self.loop.time())
-        else:
-            self.core.resolved(found, self.loop.time())
+    def stop_resolving(self) -> None:
+        """Nobody is interested in the target any more."""
+        self._naming.stop()
+
+    # What look-ups need.
+
+    def now(self) -> float:
+        """Monotonic time in seconds."""
+        return self.loop.time()
+
+    def on_core(self, action: Callable[[], None]) -> None:
+        """Has something done in the loop; for any thread."""
+        # A loop that is closed has no channel any more.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(action)
+
+    def run_user_code(self, action: Callable[[], None]) -> None:
+        """Runs what a user wrote, in the loop."""
+        action()
+
+    # Attempts to connect.
 
     def connect(self, subchannel: Subchannel) -> None:
         """Begins to connect."""
@@ -285,7 +293,4 @@ class Connections:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    # A host that can't be a name is a ValueError: UnicodeError from IDNA, or a NUL within.
     return str(error) if isinstance(error, ValueError) else f"unexpected {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_call import ClientCall, ClientCallListener, RequestHeaders
+from pygrpc.core.deferred_call import DeferredCall
 from pygrpc.core.retry import RetryThrottle
 from pygrpc.core.retrying_call import RetryHost, RetryingCall
 from pygrpc.core.service_config import MethodConfig, ServiceConfig
@@ -62,10 +63,7 @@ class CallFactory:
             config = _NOTHING_SAID
         else:
             timeout = _least(timeout, config.timeout)
-            receive, send = config.max_response_bytes, config.max_request_bytes
-            limits = MessageLimits(
-                _lower(limits.receive, receive), _lower(limits.send, send), limits.metadata, limits.encodings
-            )
+            limits = _limits(limits, config)
         deadline = None if timeout is None else now + timeout
         policy = config.retry or config.hedging
         if policy is None or self._retry_buffer is None:
@@ -96,6 +94,51 @@ class CallFactory:
             call.wait_for_ready = True
         return call
 
+    def configure_call(self, call: DeferredCall) -> None:
+        """Gives a call what the service config, which is known now, says of it."""
+        config = self.config.method(call.path) or _NOTHING_SAID
+        policy = None if self._retry_buffer is None else config.retry or config.hedging
+        call.configure(config, _limits(call.limits, config), policy, self._throttle)
+
+
+class DeferringFactory:
+    """Makes calls that wait for the service config."""
+
+    def __init__(self, host: RetryHost, retry_buffer: int | None) -> None:
+        """Makes calls for a channel; the arguments are those of ``CallFactory``."""
+        self._host = host
+        self._retry_buffer = retry_buffer
+
+    def make(
+        self,
+        listener: ClientCallListener,
+        path: str,
+        request_headers: RequestHeaders,
+        *,
+        response_streaming: bool,
+        timeout: float | None,
+        limits: MessageLimits,
+        send_encoding: bytes | None,
+        now: float,
+    ) -> DeferredCall:
+        """Makes a call before the service config is known; the arguments are those of ``CallFactory.make``."""
+        return DeferredCall(
+            listener,
+            request_headers,
+            response_streaming=response_streaming,
+            deadline=None if timeout is None else now + timeout,
+            limits=limits,
+            send_encoding=send_encoding,
+            host=self._host,
+            buffer_limit=self._retry_buffer,
+            path=path,
+            now=now,
+        )
+
+
+#: Makes the calls of a channel.
+Calls = CallFactory | DeferringFactory
+
 
 def _least(first: float | None, second: float | None) -> float | None:
     if first is None or second is None:
@@ -108,3 +151,8 @@ def _lower(limit: int, other: int | None) -> int:
     if other is None:
         return limit
     return other if limit < 0 else min(limit, other)
+
+
+def _limits(limits: MessageLimits, config: MethodConfig) -> MessageLimits:
+    receive, send = config.max_response_bytes, config.max_request_bytes
+    return MessageLimits(_lower(limits.receive, receive), _lower(limits.send, send), limits.metadata, limits.encodings)

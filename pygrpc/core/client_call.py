@@ -122,7 +122,7 @@ class ClientCall(Call):
     #: How the call ended; set before the state is DONE.
     status: Status | None = None
     #: Whether the call waits while no connection can be had, instead of failing (doc/wait-for-ready.md).
-    wait_for_ready = False
+    wait_for_ready: bool | None = False
     #: Told the status once it is known, for the policy that chose the connection.
     on_end: Callable[[Status], None] | None = None
     #: Undoes the wait for a connection or for a stream, while there is one.

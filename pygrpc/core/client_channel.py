@@ -13,37 +13,25 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.balancing.pick_first import PickFirst
-from pygrpc.core.balancing.policy import (
-    NOT_SENT,
-    Balancer,
-    Endpoint,
-    Fail,
-    FixedPicker,
-    Pick,
-    Picker,
-    PickResult,
-    QueuePicker,
-)
+from pygrpc.core.balancing.policy import Balancer, Endpoint, Fail, FixedPicker, Pick, Picker, QueuePicker
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
-from pygrpc.core.balancing.switching import Switch
-from pygrpc.core.call_factory import CallFactory
-from pygrpc.core.client_call import REPLAY_LIMIT, ClientCall
+from pygrpc.core.call_factory import CallFactory, Calls, DeferringFactory
+from pygrpc.core.client_call import DEADLINE_EXCEEDED, REPLAY_LIMIT, ClientCall
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.deadlines import Appointment, Deadlines
+from pygrpc.core.deferred_call import DeferredCall
 from pygrpc.core.retrying_call import RetryingCall
-from pygrpc.core.service_config import ServiceConfig
+from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
-_LOGGER = logging.getLogger("pygrpc")
 _IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
 
 
@@ -58,6 +46,8 @@ class ChannelSettings:
         idle_timeout: The time without a call after which the channel lets its connections go; None for never.
         enable_retries: Whether calls are started again at all.
         retry_buffer: Bytes of requests that a call with a policy keeps for further attempts.
+        head_start: The time that an address has for itself before pick_first tries the next one too.
+        take_configs: Whether the service configs of resolvers count.
     """
 
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
@@ -66,13 +56,22 @@ class ChannelSettings:
     idle_timeout: float | None = 1800.0
     enable_retries: bool = True
     retry_buffer: int = REPLAY_LIMIT
+    head_start: float = PickFirst.head_start
+    take_configs: bool = True
 
 
 class ChannelShell(Connector, Protocol):
     """What a channel asks of the shell around it."""
 
-    def resolve(self) -> None:
-        """Begins to look up the target; ``resolved`` or ``resolution_failed`` is to be called with the outcome."""
+    def resolve(self) -> bool:
+        """Begins to look up the target; ``resolved`` or ``resolution_failed`` is to be called with the outcome.
+
+        Returns:
+            False if there may be no outcome: who knows the addresses tells them by itself, and has got a hint.
+        """
+
+    def stop_resolving(self) -> None:
+        """Nobody is interested in the target any more, until ``resolve`` is called again."""
 
     def on_state(self, state: ChannelConnectivity) -> None:
         """The channel has a new state."""
@@ -91,6 +90,7 @@ class ClientChannel:
         random: Callable[[], float],
         config: ServiceConfig | None = None,
         default_policy: type[Balancer] = PickFirst,
+        awaits_config: bool = False,
     ) -> None:
         """Makes a channel that is idle.
 
@@ -100,6 +100,7 @@ class ClientChannel:
             random: Returns numbers from 0 to 1, 1 excluded.
             config: The service config that holds unless the resolver has one.
             default_policy: The load balancing policy if no service config names one.
+            awaits_config: Whether the resolver may have a service config, so that calls wait for it.
         """
         self.state = _IDLE
         #: The connection that all calls go to, or None: then each is to be picked for.
@@ -110,9 +111,17 @@ class ClientChannel:
         self._settings = settings
         self._own_config = config or ServiceConfig()
         self._default_policy = default_policy
+        buffer = settings.retry_buffer if settings.enable_retries else None
+        self._factory = CallFactory(self, self._own_config, buffer)
+        #: Makes the calls while the target is not resolved.
+        self._early_calls: Calls = self._factory
+        if awaits_config and settings.take_configs:
+            self._early_calls = DeferringFactory(self, buffer)
         #: Makes the calls.
-        self.calls = CallFactory(self, self._own_config, settings.retry_buffer if settings.enable_retries else None)
-        self._balancer: Switch | None = None
+        self.calls = self._early_calls
+        #: Calls that wait for the service config, in order.
+        self._deferred: dict[DeferredCall, None] = {}
+        self._balancer: Balancer | None = None
         self._picker: Picker = QueuePicker(self._leave_idle)
         self._subchannels: dict[Subchannel, None] = {}
         self._connections: dict[ClientConnection, Subchannel] = {}
@@ -141,7 +150,10 @@ class ClientChannel:
             self.now = now
             self._retrying[call] = None
             call.on_end = functools.partial(self._retrying_over, call)
-            call.begin()
+            if isinstance(call, DeferredCall):
+                self._do(functools.partial(self._begin_deferred, call), now)
+            else:
+                call.begin()
             return
         direct = self.direct
         if direct is not None:
@@ -153,51 +165,19 @@ class ClientChannel:
     def _pick(self, call: ClientCall) -> None:
         if call.ended:
             return
-        try:
-            result = self._checked(self._picker.pick(call))
-        except Exception as error:
-            _LOGGER.exception("the picker of the load balancing policy raised")
-            text = f"the picker of the load balancing policy raised {type(error).__name__}: {error}"
-            result = Fail(Status(StatusCode.INTERNAL, text), drop=True)
+        result = self._picker.pick(call)
         if isinstance(result, Pick):
-            connection, on_done = result.subchannel.connection, result.on_done
+            connection = result.subchannel.connection
             if connection is not None:
-                if on_done is not None:
-                    call.on_end = functools.partial(self._over, connection, on_done)
+                call.on_end = result.on_done
                 connection.now = self.now
                 connection.start(call)
                 return
-            if on_done is not None:
-                self._tell(on_done, NOT_SENT)
         elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
         self._waiting[call] = None
         call.stop_waiting = functools.partial(self._waiting.pop, call, None)
-
-    @staticmethod
-    def _checked(result: PickResult) -> PickResult:
-        if isinstance(result, Pick):
-            if isinstance(result.subchannel, Subchannel):
-                return result
-        elif result is None or (isinstance(result, Fail) and isinstance(result.status, Status)):
-            return result
-        raise TypeError(f"pick returns a Pick of a subchannel, a Fail or QUEUE, not {result!r}")
-
-    def _over(self, connection: ClientConnection, on_done: Callable[[Status], None], status: Status) -> None:
-        # It is the connection that knows the time now.
-        self.now = max(self.now, connection.now)
-        self._tell(on_done, status)
-        if self._picker_is_new or self._events:
-            self._do(lambda: None, self.now)
-
-    @staticmethod
-    def _tell(on_done: Callable[[Status], None], status: Status) -> None:
-        """Tells a policy how a call has ended; what it raises is no business of the call."""
-        try:
-            on_done(status)
-        except Exception:
-            _LOGGER.exception("on_done of a load balancing policy's pick raised")
 
     def _pick_again(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -205,6 +185,30 @@ class ClientChannel:
             call.stop_waiting = None
         for call in waiting:
             self._pick(call)
+        if self._deferred:
+            deferred, self._deferred = self._deferred, {}
+            for one in deferred:
+                one.stop_waiting = None
+                self._begin_deferred(one)
+
+    def _begin_deferred(self, call: DeferredCall) -> None:
+        """Begins a call that was made before the service config was known, or lets it wait for that."""
+        if call.ended:
+            return
+        if self.calls is self._factory:
+            deadline = call.deadline
+            self._factory.configure_call(call)
+            if call.deadline is not None and call.deadline != deadline:
+                # The shell knows only of the deadline that the user gave it.
+                self.call_at(call.deadline, functools.partial(call.cancel, DEADLINE_EXCEEDED))
+            call.begin()
+            return
+        result = self._picker.pick(call)
+        if isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
+            call.cancel(result.status)
+            return
+        self._deferred[call] = None
+        call.stop_waiting = functools.partial(self._deferred.pop, call, None)
 
     def _retrying_over(self, call: ClientCall, status: Status) -> None:
         self._retrying.pop(call, None)
@@ -248,25 +252,36 @@ class ClientChannel:
 
     # What the shell reports.
 
-    def resolved(self, endpoints: Sequence[Endpoint], now: float, config: ServiceConfig | None = None) -> None:
+    def resolved(
+        self, endpoints: Sequence[Endpoint], now: float, config: ServiceConfig | InvalidServiceConfig | None = None
+    ) -> None:
         """The target has been looked up.
 
         Args:
             endpoints: Its addresses.
             now: Monotonic time in seconds.
-            config: The service config that came with them, or None for the channel's own.
+            config: The service config that came with them, or None for the channel's own. One that can't be understood
+                changes nothing if there was one before, and else is a failure (gRFC A21).
         """
         self._do(functools.partial(self._resolved, endpoints, config), now)
 
-    def _resolved(self, endpoints: Sequence[Endpoint], config: ServiceConfig | None) -> None:
+    def _resolved(self, endpoints: Sequence[Endpoint], config: ServiceConfig | InvalidServiceConfig | None) -> None:
         self._resolving = False
         if self._balancer is None:
             return
-        self.calls.configure(config or self._own_config)
+        if not self._settings.take_configs:
+            config = None
+        if not isinstance(config, InvalidServiceConfig):
+            self._factory.configure(config or self._own_config)
+        elif self.calls is not self._factory:
+            self._resolution_failed(f"the service config that came with the addresses is invalid: {config}")
+            return
+        self.calls = self._factory
+        policy_config = self._use_policy()
         self._resolver_backoff.reset()
         self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
         if endpoints:
-            self._balancer.update(endpoints, self.calls.config.policy or (self._default_policy, None))
+            self._balancer.update(endpoints, policy_config)
         else:
             self._balancer.resolution_failed("the target's name has no addresses")
 
@@ -310,9 +325,6 @@ class ClientChannel:
 
     def _unsent(self, calls: Sequence[ClientCall]) -> None:
         for call in calls:
-            on_end, call.on_end = call.on_end, None
-            if on_end is not None:
-                on_end(NOT_SENT)
             self._pick(call)
 
     def connection_lost(self, connection: ClientConnection, now: float) -> None:
@@ -372,6 +384,19 @@ class ClientChannel:
             self.state = state
             self._shell.on_state(state)
 
+    # The policy.
+
+    def _use_policy(self) -> Any:
+        """Makes the policy of the service config, unless it is the one that there is; returns its configuration."""
+        policy, config = self._factory.config.policy or (self._default_policy, None)
+        if type(self._balancer) is not policy:
+            if self._balancer is not None:
+                self._balancer.close()
+            self._balancer = policy(self)
+            if isinstance(self._balancer, PickFirst):
+                self._balancer.head_start = self._settings.head_start
+        return config
+
     # Idleness.
 
     def _leave_idle(self) -> None:
@@ -380,7 +405,7 @@ class ClientChannel:
         if self._balancer is not None:
             self._balancer.exit_idle()
             return
-        self._balancer = Switch(self)
+        self._use_policy()
         self._picker = QueuePicker()
         self._move(_CONNECTING)
         if self._settings.idle_timeout is not None:
@@ -390,7 +415,7 @@ class ClientChannel:
     def _check_idle(self) -> None:
         assert self._settings.idle_timeout is not None
         used_at = max((connection.used_at for connection in self._connections), default=0.0)
-        busy = self._waiting or any(connection.calls for connection in self._connections)
+        busy = self._waiting or self._deferred or any(connection.calls for connection in self._connections)
         self._idle_at = (self.now if busy else used_at) + self._settings.idle_timeout
         if self._idle_at <= self.now:
             self._stop(_IDLE)
@@ -399,9 +424,11 @@ class ClientChannel:
         """Lets everything go."""
         self.direct = self._idle_at = self._resolve_at = None
         self._resolving = False
+        self.calls = self._early_calls
         balancer, self._balancer = self._balancer, None
         if balancer is not None:
             balancer.close()
+            self._shell.stop_resolving()
         self._picker = QueuePicker(self._leave_idle)
         self._move(state)
 
@@ -444,7 +471,9 @@ class ClientChannel:
         self._resolve_at = None
         if not self._resolving:
             self._resolving = True
-            self._shell.resolve()
+            if not self._shell.resolve():
+                self._resolving = False
+                self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
 
     def target_is_bad(self, reason: str) -> None:
         """The target can't be understood, so every call fails for good, whether or not it waits for ready."""

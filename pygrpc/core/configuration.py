@@ -62,6 +62,8 @@ def channel_settings(options: Options) -> ChannelSettings:
         idle_timeout=options.idle_timeout,
         enable_retries=options.enable_retries,
         retry_buffer=options.retry_buffer,
+        head_start=options.head_start,
+        take_configs=not options.ignore_resolver_config,
     )
 
 

@@ -54,6 +54,8 @@ class _Attempt:
             send_encoding=encoding,
         )
         self.call.wait_for_ready = owner.wait_for_ready
+        if not owner._kept_if_refused:
+            self.call.keep_nothing()
 
     def on_started(self) -> None:
         self._owner._attempt_started()
@@ -76,6 +78,9 @@ class _Attempt:
 
 class RetryingCall(ClientCall):
     """A call with a retry or a hedging policy."""
+
+    #: Whether an attempt that the server refuses unseen is started again.
+    _kept_if_refused = True
 
     def __init__(
         self,
@@ -119,6 +124,8 @@ class RetryingCall(ClientCall):
         self._buffer_limit = buffer_limit
         self._begun = False
         self._made = 0
+        #: Whether the first attempt is the only one, because there is too much to keep.
+        self._only_once = False
         #: Delays since the server last said how long to wait.
         self._delays = 0
         #: The attempts that go on; the only one once the call is committed.
@@ -211,7 +218,7 @@ class RetryingCall(ClientCall):
         now = self._now()
         self._made += 1
         self._attempts.append(attempt)
-        if isinstance(self._policy, HedgingPolicy) and self._made < self._policy.max_attempts:
+        if isinstance(self._policy, HedgingPolicy) and self._made < self._most_attempts():
             self._appoint(now + self._policy.hedging_delay)
         self._host.start(attempt.call, now)
         for payload, compress in self._requests:
@@ -232,6 +239,9 @@ class RetryingCall(ClientCall):
         self._appointment = None
         if not self._attempts or self._may_go_on():
             self._try()
+
+    def _most_attempts(self) -> int:
+        return 1 if self._only_once else self._policy.max_attempts
 
     def _may_go_on(self) -> bool:
         return self._throttle is None or self._throttle.allows
@@ -288,7 +298,7 @@ class RetryingCall(ClientCall):
         if wanted is not None and wanted < 0:
             self._made = policy.max_attempts
             self._cancel_appointment()
-        if self._made >= policy.max_attempts or not self._may_go_on():
+        if self._made >= self._most_attempts() or not self._may_go_on():
             if hedging and not self._may_go_on():
                 self._cancel_appointment()
             return -1.0 if hedging else None
@@ -319,9 +329,8 @@ class RetryingCall(ClientCall):
         elif self._begun:
             self._finish(self._last_status)
         else:
-            # Nothing is under way yet: the first attempt will be the only one.
-            self._buffer_limit = self._requests_size
-            self._made = self._policy.max_attempts
+            # Nothing is under way yet.
+            self._only_once = True
 
     def _cancel_attempts(self, status: Status, keep: _Attempt | None = None) -> None:
         attempts, self._attempts = self._attempts, [keep] if keep is not None else []

@@ -325,7 +325,5 @@ class ServerCall(Call):
     def _leave(self) -> None:
         if self.connection is not None:
             self.connection.forget(self)
-        # Without a listener from here on, or the two would keep each other until they are collected.
-        listener, self.listener = self.listener, None
-        if listener is not None:
-            listener.on_closed()
+        if self.listener is not None:
+            self.listener.on_closed()

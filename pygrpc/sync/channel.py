@@ -10,7 +10,7 @@ from pygrpc import interfaces
 from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc.call_credentials import PluginSource, call_plugins, plugin_context
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.call_factory import CallFactory
+from pygrpc.core.call_factory import Calls
 from pygrpc.core.client_call import DEADLINE_EXCEEDED, ClientCall, RequestHeaders
 from pygrpc.core.configuration import message_limits, service_config, user_agent
 from pygrpc.core.deadlines import Deadlines
@@ -106,7 +106,7 @@ class Channel(interfaces.Channel):
         return self._connections.core.state
 
     @property
-    def calls(self) -> CallFactory:
+    def calls(self) -> Calls:
         """Makes the calls."""
         return self._connections.core.calls
 

@@ -6,16 +6,15 @@ import os
 import random
 import socket
 import ssl
-import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from pygrpc._sockets import known_endpoints, resolved_endpoints
+from pygrpc._naming import Naming
 from pygrpc._tls import ClientSecurity
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.balancing import Endpoint, Subchannel
+from pygrpc.core.balancing import Subchannel
 from pygrpc.core.client_call import ClientCall
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
@@ -26,6 +25,7 @@ from pygrpc.options import Options
 from pygrpc.sync.driver import Driver
 from pygrpc.sync.poller import READ, WRITE
 from pygrpc.sync.transport import Transport
+from pygrpc.sync.user_code import UserCode
 
 _IN_PROGRESS = frozenset([0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR])
 
@@ -180,7 +180,8 @@ class Connections:
         self.security = security
         self.authority = authority
         self.http2_settings = http2_settings(options)
-        self._target = target
+        self._naming = Naming(self, target)
+        self._user_code = UserCode()
         self._opener = opener
         self._on_state = on_state
         #: All that are open, also while they are made and while they drain.
@@ -190,7 +191,14 @@ class Connections:
         self.dirty: list[ClientTransport] = []
         self.wakeup: float | None = None
         self._closed = False
-        self.core = ClientChannel(self, channel_settings(options), random.random, config, default_policy(options))
+        self.core = ClientChannel(
+            self,
+            channel_settings(options),
+            random.random,
+            config,
+            default_policy(options),
+            awaits_config=target.resolver is not None,
+        )
 
     # ChannelShell.
 
@@ -205,38 +213,35 @@ class Connections:
             self.driver.time_set(when)
             self.driver.ensure_watcher()
 
-    def resolve(self) -> None:
+    def resolve(self) -> bool:
         """Looks the target up."""
-        known = known_endpoints(self._target.addresses)
-        if known is not None:
-            self.core.resolved(known, time.monotonic())
-        else:
-            # A look-up may take long, and nobody who reads has the time: neither calls with a deadline nor the watcher.
-            threading.Thread(target=self._look_up, name="pygrpc-resolver", daemon=True).start()
+        return self._naming.resolve()
 
-    def _look_up(self) -> None:
-        found: list[Endpoint] = []
-        reason = ""
-        try:
-            for address in self._target.addresses:
-                # As bytes, unless IDNA is needed: to import its codec now could lock up the child of a fork meanwhile.
-                host = address.host.encode() if address.host.isascii() else address.host
-                found += resolved_endpoints(socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            reason = error.strerror or str(error)
-        except ValueError as error:
-            # A host that can't be a name: UnicodeError from IDNA, or a NUL within.
-            reason = str(error)
-        with self.driver.lock:
-            if self._closed:
-                return
-            if reason:
-                names = ", ".join(str(address) for address in self._target.addresses)
-                self.core.resolution_failed(f"DNS resolution failed for {names}: {reason}", time.monotonic())
-            else:
-                self.core.resolved(found, time.monotonic())
-            self.driver.settle()
-            self.driver.hurry()
+    def stop_resolving(self) -> None:
+        """Nobody is interested in the target any more."""
+        self._naming.stop()
+
+    # What look-ups need.
+
+    def now(self) -> float:
+        """Monotonic time in seconds."""
+        return time.monotonic()
+
+    def on_core(self, action: Callable[[], None]) -> None:
+        """Has something done with the lock; for any thread."""
+
+        def act() -> None:
+            if not self._closed:
+                action()
+                self.driver.hurry()
+
+        self.driver.act(act)
+
+    def run_user_code(self, action: Callable[[], None]) -> None:
+        """Has a thread run what a user wrote, behind what it runs already."""
+        self._user_code.add(action)
+
+    # Attempts to connect.
 
     def connect(self, subchannel: Subchannel) -> None:
         """Begins to connect."""

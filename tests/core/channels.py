@@ -41,10 +41,14 @@ class FakeShell:
         random: float = 0.5,
         policy: type[Balancer] = PickFirst,
         config: dict[str, Any] | None = None,
+        awaits_config: bool = False,
     ) -> None:
         self.now = 100.0
         self.states: list[ChannelConnectivity] = []
         self.look_ups = 0
+        self.stops = 0
+        #: Whether each look-up has an outcome, as those of the system's resolver do.
+        self.resolver_answers = True
         #: The attempts that have no outcome yet, and all there ever were, by name.
         self.attempts: dict[str, Subchannel] = {}
         self.attempted: list[str] = []
@@ -52,12 +56,16 @@ class FakeShell:
         self.left: list[ClientConnection] = []
         self.wakeup: float | None = None
         parsed = None if config is None else parse_service_config(json.dumps(config))
-        self.channel = ClientChannel(self, settings, lambda: random, parsed, policy)
+        self.channel = ClientChannel(self, settings, lambda: random, parsed, policy, awaits_config)
 
     # ChannelShell.
 
-    def resolve(self) -> None:
+    def resolve(self) -> bool:
         self.look_ups += 1
+        return self.resolver_answers
+
+    def stop_resolving(self) -> None:
+        self.stops += 1
 
     def on_state(self, state: ChannelConnectivity) -> None:
         self.states.append(state)
@@ -67,26 +75,27 @@ class FakeShell:
         self.wakeup = when
 
     def connect(self, subchannel: Subchannel) -> None:
-        assert subchannel not in self.attempts.values(), "one attempt at a time for each subchannel"
-        name = subchannel.endpoint.address.host.removeprefix("::")
+        name = self._name(subchannel)
+        assert name not in self.attempts, "one attempt at a time for each address"
+        self.attempts[name] = subchannel
         self.attempted.append(name)
-        # While one policy takes over from another, both may want the same address.
-        self.attempts[name if name not in self.attempts else f"{name} again"] = subchannel
 
     def abandon(self, subchannel: Subchannel) -> None:
-        (name,) = [name for name, other in self.attempts.items() if other is subchannel]
-        del self.attempts[name]
+        assert self.attempts.pop(self._name(subchannel)) is subchannel
 
     def leave(self, connection: ClientConnection) -> None:
         self.left.append(connection)
         connection.drain()
         self._close_if_over(connection)
 
+    @staticmethod
+    def _name(subchannel: Subchannel) -> str:
+        return subchannel.endpoint.address.host.removeprefix("::")
+
     # What happens outside.
 
-    def resolved(self, *names: str, config: dict[str, Any] | None = None) -> None:
-        parsed = None if config is None else parse_service_config(json.dumps(config))
-        self.channel.resolved([endpoint(name) for name in names], self.now, parsed)
+    def resolved(self, *names: str) -> None:
+        self.channel.resolved([endpoint(name) for name in names], self.now)
 
     def resolution_failed(self, reason: str = "no such name") -> None:
         self.channel.resolution_failed(reason, self.now)

@@ -9,7 +9,7 @@ import pytest
 
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.call_factory import CallFactory
-from pygrpc.core.client_call import ClientState
+from pygrpc.core.client_call import ClientCall, ClientState
 from pygrpc.core.client_channel import ChannelSettings
 from pygrpc.core.framing import frame_message
 from pygrpc.core.retry import RetryThrottle, backoff, pushback
@@ -38,9 +38,15 @@ class Bench:
     def call(self, *requests: bytes, end: bool = True, timeout: float | None = None) -> ClientEnd:
         """Starts a call."""
         client = ClientEnd()
+        client.call = self.make(client, timeout)
+        self.shell.channel.start(client.call, self.shell.now)
+        return client.send(*(requests or (b"x",)), end=end)
+
+    def make(self, client: ClientEnd, timeout: float | None = None) -> ClientCall:
+        """Makes a call that is to be started."""
         factory = self.shell.channel.calls
         assert isinstance(factory, CallFactory)
-        client.call = factory.make(
+        return factory.make(
             client,
             "/a.B/C",
             client.call.request_headers,
@@ -50,8 +56,6 @@ class Bench:
             send_encoding=None,
             now=self.shell.now,
         )
-        self.shell.channel.start(client.call, self.shell.now)
-        return client.send(*(requests or (b"x",)), end=end)
 
     def streams(self) -> list[int]:
         """The streams on which requests have come so far."""
@@ -112,6 +116,18 @@ def test_a_call_is_tried_again_behind_a_growing_delay_with_all_that_was_sent() -
     assert call.code is StatusCode.OK
     assert happened(call) == ["started", "initial_metadata", "message", "done"]
     assert [bench.field(stream, b"grpc-previous-rpc-attempts") for stream in (1, 3, 5)] == [None, b"1", b"2"]
+
+
+def test_a_call_with_too_much_to_keep_is_tried_once_and_counts_no_attempts_before() -> None:
+    bench = Bench(limit=10)
+    call = ClientEnd()
+    call.call = bench.make(call)
+    call.send(b"x" * 11)
+    bench.shell.channel.start(call.call, bench.shell.now)
+    assert bench.field(1, b"grpc-previous-rpc-attempts") is None
+    assert bench.peer.messages(1) == [b"x" * 11]
+    bench.fail(1)
+    assert call.code is StatusCode.UNAVAILABLE
 
 
 def test_the_last_failure_is_the_end() -> None:

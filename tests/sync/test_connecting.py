@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import pygrpc
+from pygrpc import _naming
 from pygrpc.sync import connecting
 from tests.sync.peers import BOUND, ECHO, SERVICE, serve
 
@@ -77,7 +78,7 @@ def test_a_slow_resolver_holds_up_no_deadline(monkeypatch: pytest.MonkeyPatch) -
             assert leave.wait(BOUND)
         return original(host, *arguments, **options)
 
-    monkeypatch.setattr(connecting.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_naming.socket, "getaddrinfo", getaddrinfo)
     with serve(**ECHO) as link, pygrpc.insecure_channel(f"localhost:{link.port}") as channel:
         started = time.monotonic()
         with pytest.raises(pygrpc.RpcError) as caught:
@@ -99,7 +100,7 @@ def test_a_resolver_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None
             assert leave.wait(BOUND)
         return original(host, *arguments, **options)
 
-    monkeypatch.setattr(connecting.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_naming.socket, "getaddrinfo", getaddrinfo)
     channel = pygrpc.insecure_channel("localhost:1")
     future = channel.unary_unary("/a/b").future(b"")
     resolver = asked.get(timeout=BOUND)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pygrpc import _sockets
-from pygrpc._sockets import bind, describe_peer, known_endpoints, resolved_endpoints
-from pygrpc.core.targets import Address
+from pygrpc._sockets import bind, describe_peer
 
 
 def test_a_tcp_port() -> None:
@@ -143,19 +142,3 @@ def test_an_abstract_unix_socket() -> None:
 )
 def test_peers(family: int | None, name: Any, expected: str) -> None:
     assert describe_peer(family, name) == expected
-
-
-def test_numbers_and_paths_need_no_look_up() -> None:
-    addresses = [Address("127.0.0.1", 1), Address("::1", 2), Address("fe80::1%lo", 3), Address("", 0, "/path")]
-    found = known_endpoints(addresses)
-    assert found is not None
-    assert [endpoint.address for endpoint in found] == addresses
-    for host in ("localhost", "127.1", "1.2.3.4.5", "::g", ""):
-        assert known_endpoints([*addresses, Address(host, 1)]) is None
-
-
-def test_what_a_look_up_finds_is_an_address() -> None:
-    six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 1, 0, 2))
-    four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
-    found = [endpoint.address for endpoint in resolved_endpoints([six, four])]
-    assert found == [Address("fe80::1%2", 1), Address("127.0.0.1", 1)]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Address
-from pygrpc.status import StatusCode
 
 if TYPE_CHECKING:
     from pygrpc.core.balancing.subchannel import Subchannel
@@ -27,17 +26,12 @@ class Endpoint:
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-#: What ``Pick.on_done`` is told if no server has seen the call: it is picked for again.
-NOT_SENT = Status(StatusCode.UNAVAILABLE, "the call has not been sent")
-
-
 class Pick(NamedTuple):
     """A picker's choice.
 
     Attributes:
         subchannel: Where the call goes; if it is not ready any more, the call waits for the next picker.
-        on_done: Told the status of the call when it has ended, or None. It is told once for each pick, and gets
-            ``NOT_SENT`` itself if the call did not go there after all: there will be another pick for it.
+        on_done: Told the status of the call when it has ended, or None.
     """
 
     subchannel: "Subchannel"
