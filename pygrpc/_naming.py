@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pygrpc import resolvers
 from pygrpc.core.balancing import Endpoint
 from pygrpc.core.client_channel import ClientChannel
+from pygrpc.core.proxies import TUNNEL, Proxy
 from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig, parse_service_config
 from pygrpc.core.targets import Address, Target, is_numeric, parse_address
 
@@ -42,16 +43,18 @@ class Host(Protocol):
 class Naming:
     """Resolves the target of one channel."""
 
-    def __init__(self, host: Host, target: Target) -> None:
+    def __init__(self, host: Host, target: Target, proxy: Proxy | None = None) -> None:
         """Resolves nothing yet.
 
         Args:
             host: The shell.
             target: What to resolve.
+            proxy: By which the target is reached; then it is the proxy's name that is looked up, here.
         """
         self._host = host
         self._target = target
-        self._names = target.addresses
+        self._names = target.addresses if proxy is None else (proxy.address,)
+        self._attributes: Mapping[str, Any] = {} if proxy is None else {TUNNEL: proxy.tunnel}
         self._factory = None if target.resolver is None else resolvers.find(target.resolver.scheme)
         #: Whom the user's resolver tells, from the first time it is asked until it is closed.
         self._listener: _Listener | None = None
@@ -80,7 +83,7 @@ class Naming:
     # The system's resolver.
 
     def _endpoints(self, addresses: Iterable[Address]) -> list[Endpoint]:
-        return [Endpoint(address) for address in addresses]
+        return [Endpoint(address, self._attributes) for address in addresses]
 
     def _look_up(self) -> None:
         host = self._host

@@ -51,6 +51,8 @@ class Options:
         lb_policy: The load balancing policy unless the service config names one, or None.
         ignore_resolver_config: Whether service configs that resolvers have are passed over.
         head_start: The time that an address has for itself before the next one is tried too.
+        enable_http_proxy: Whether the target may be reached through an HTTP proxy.
+        http_proxy: The URL of that proxy, or empty for none; None for what the environment says.
     """
 
     max_receive_message_length: int = 4 << 20
@@ -82,6 +84,8 @@ class Options:
     lb_policy: str | None = None
     ignore_resolver_config: bool = False
     head_start: float = 0.25
+    enable_http_proxy: bool = True
+    http_proxy: str | None = None
 
     @property
     def request_compression(self) -> int:
@@ -201,6 +205,8 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.service_config": ("service_config", _text),
     "grpc.lb_policy_name": ("lb_policy", _text),
     "grpc.service_config_disable_resolution": ("ignore_resolver_config", bool),
+    "grpc.enable_http_proxy": ("enable_http_proxy", bool),
+    "grpc.http_proxy": ("http_proxy", _text),
     "grpc.happy_eyeballs_connection_attempt_delay_ms": ("head_start", _head_start),
 }
 
@@ -235,8 +241,6 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.max_connection_idle_ms",
         "grpc.max_connection_age_ms",
         "grpc.max_connection_age_grace_ms",
-        "grpc.enable_http_proxy",
-        "grpc.http_proxy",
         "grpc.max_connections_per_subchannel_cap",
         "grpc.dns_ares_query_timeout",
         "grpc.dns_enable_srv_queries",

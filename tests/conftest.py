@@ -14,6 +14,10 @@ import pytest
 
 collect_ignore = ["protos"]
 
+# Channels of pygrpc and of grpcio go through the proxy that these name, and tests are to reach their own servers.
+for _name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+    os.environ.pop(_name, None)
+
 #: Seconds that an async test may take. A bound against hangs only: tests wait for events, not for time.
 TEST_BOUND = 60.0
 

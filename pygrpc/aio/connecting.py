@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import socket
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,12 +14,13 @@ from pygrpc._naming import Naming
 from pygrpc._tls import ClientSecurity
 from pygrpc.aio.transport import Transport
 from pygrpc.connectivity import ChannelConnectivity
-from pygrpc.core.balancing import Subchannel
+from pygrpc.core.balancing import Endpoint, Subchannel
 from pygrpc.core.client_call import ClientCall
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.proxies import TUNNEL, Tunnel, TunnelHandshake, find_proxy
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.targets import Address, Target
 from pygrpc.options import Options
@@ -100,6 +103,35 @@ async def open_connection(owner: "Connections", address: Address, tls: dict[str,
     return (await owner.loop.create_connection(factory, address.host, address.port, **tls))[1]
 
 
+async def open_on_socket(owner: "Connections", sock: socket.socket, tls: dict[str, Any]) -> ClientTransport:
+    """Makes a connection of a socket that is connected."""
+    try:
+        return (await owner.loop.create_connection(lambda: ClientTransport(owner), sock=sock, **tls))[1]
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def open_tunnel(loop: asyncio.AbstractEventLoop, address: Address, tunnel: Tunnel) -> socket.socket:
+    """Connects to a proxy, and has it make a tunnel.
+
+    Raises:
+        OSError: It can't be reached, or doesn't make one.
+    """
+    handshake = TunnelHandshake(tunnel)
+    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (address.host, address.port))
+        await loop.sock_sendall(sock, handshake.request)
+        while not handshake.receive(await loop.sock_recv(sock, handshake.wanted)):
+            pass
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _wake_up(connections: "weakref.ref[Connections]") -> None:
     still_there = connections()
     if still_there is not None:
@@ -138,7 +170,7 @@ class Connections:
         self.loop = loop
         self.security = security
         self.http2_settings: Http2Settings = http2_settings(options)
-        self._naming = Naming(self, target)
+        self._naming = Naming(self, target, find_proxy(target, options, os.environ))
         self._authority = authority
         self._opener = opener
         self._on_state = on_state
@@ -217,7 +249,7 @@ class Connections:
         transport = None
         reason = ""
         try:
-            transport = await self._handshake(subchannel.endpoint.address)
+            transport = await self._handshake(subchannel.endpoint)
         except OSError as error:
             reason = self.security.explain(error)
         except Exception as error:
@@ -232,12 +264,16 @@ class Connections:
             text = f"{subchannel}: Failed to connect to remote host: {reason}"
             self.core.connect_failed(subchannel, text, self.loop.time())
 
-    async def _handshake(self, address: Address) -> ClientTransport:
+    async def _handshake(self, endpoint: Endpoint) -> ClientTransport:
         """Connects and waits for the server's SETTINGS."""
         tls: dict[str, Any] = {}
         if (context := self.security.context()) is not None:
             tls = {"ssl": context, "server_hostname": self.security.server_name(self._authority)}
-        transport = await self._opener(self, address, tls)
+        if (tunnel := endpoint.attributes.get(TUNNEL)) is not None:
+            sock = await open_tunnel(self.loop, endpoint.address, tunnel)
+            transport = await open_on_socket(self, sock, tls)
+        else:
+            transport = await self._opener(self, endpoint.address, tls)
         try:
             self.security.check(transport.ssl_object, transport.peer_address)
             await transport.ready

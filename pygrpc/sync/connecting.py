@@ -19,6 +19,7 @@ from pygrpc.core.client_call import ClientCall
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
+from pygrpc.core.proxies import TUNNEL, TunnelHandshake, find_proxy
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.targets import Address, Target
 from pygrpc.options import Options
@@ -36,18 +37,24 @@ Opener = Callable[[Address], Any]
 class ClientTransport(Transport[ClientConnection]):
     """A connection to the server. It doesn't keep its channel, so that one nobody uses is collected."""
 
-    def __init__(self, owner: "Connections", sock: socket.socket, subchannel: Subchannel) -> None:
+    def __init__(
+        self, owner: "Connections", sock: socket.socket, subchannel: Subchannel, tunnel: TunnelHandshake | None
+    ) -> None:
         """Takes over a socket that is connected or will be.
 
         Args:
             owner: The connections of the channel.
             sock: A socket that doesn't block.
             subchannel: Whose attempt to connect this is.
+            tunnel: What to say first to the proxy that the socket leads to, or None.
         """
         self._owner = weakref.ref(owner)
         self._driver = owner.driver
         self._security = owner.security
         self._authority = owner.authority
+        #: The handshake with the proxy while it lasts, and what of the request has not been sent.
+        self._tunnel = tunnel
+        self._unasked = b"" if tunnel is None else tunnel.request
         self._handshaking = False
         #: Whose attempt this is, until that has come to an end.
         self.subchannel: Subchannel | None = subchannel
@@ -72,11 +79,13 @@ class ClientTransport(Transport[ClientConnection]):
             self.on_output()
 
     def _go_on_connecting(self) -> None:
-        """The socket is connected or failed, or the TLS handshake can go on."""
+        """The socket is connected or failed, or the handshake with a proxy or that of TLS can go on."""
         if not self._handshaking:
             number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 raise OSError(number, os.strerror(number))
+            if self._tunnel is not None and not self._go_on_tunnelling(self._tunnel):
+                return
             context = self._security.context()
             if context is not None:
                 name = self._security.server_name(self._authority)
@@ -98,6 +107,19 @@ class ClientTransport(Transport[ClientConnection]):
         self.connected = True
         self._driver.modify(self.socket.fileno(), READ)
         self.on_output()
+
+    def _go_on_tunnelling(self, tunnel: TunnelHandshake) -> bool:
+        """Asks a proxy for a tunnel, as far as the socket takes it; returns whether there is one."""
+        try:
+            while self._unasked:
+                self._unasked = self._unasked[self.socket.send(self._unasked) :]
+            self._driver.modify(self.socket.fileno(), READ)
+            while not tunnel.receive(self.socket.recv(tunnel.wanted)):
+                pass
+        except BlockingIOError:
+            return False
+        self._tunnel = None
+        return True
 
     def want_write(self, wanted: bool) -> None:  # noqa: D102 - the contract is in Transport
         if not self.closed:
@@ -180,7 +202,7 @@ class Connections:
         self.security = security
         self.authority = authority
         self.http2_settings = http2_settings(options)
-        self._naming = Naming(self, target)
+        self._naming = Naming(self, target, find_proxy(target, options, os.environ))
         self._user_code = UserCode()
         self._opener = opener
         self._on_state = on_state
@@ -248,11 +270,13 @@ class Connections:
         self.driver.add_urgent(subchannel)
         self._attempts[subchannel] = None
         try:
+            wanted = subchannel.endpoint.attributes.get(TUNNEL)
+            tunnel = None if wanted is None else TunnelHandshake(wanted)
             sock = self._opener(subchannel.endpoint.address)
         except OSError as error:
             self._failed(subchannel, error.strerror or str(error))
             return
-        transport = ClientTransport(self, sock, subchannel)
+        transport = ClientTransport(self, sock, subchannel, tunnel)
         self._attempts[subchannel] = transport
         self.transports[transport.core] = transport
 
