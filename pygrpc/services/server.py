@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pygrpc import aio
+from pygrpc.services.errors import StoreError
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
-from pygrpc.services.users import Passwords, SqliteUserStore, StoreError, UserService
+from pygrpc.services.users import Passwords, SqliteUserStore, UserService
 
 _log = logging.getLogger(__name__)
 

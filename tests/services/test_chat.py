@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
 from pygrpc.services.users.chat import ChatRoom
-from pygrpc.services.users.outbox import ReaderTooSlow, ShuttingDown
 
 
 async def test_a_newcomer_is_welcomed() -> None:

@@ -8,10 +8,10 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
 from google.rpc.status_pb2 import Status
 
 from pygrpc import StatusCode
+from pygrpc.services.errors import RequestError, StoreError, Violation, invalid
+from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
 from pygrpc.services.users import errors
-from pygrpc.services.users.outbox import ReaderTooSlow, ShuttingDown
-from pygrpc.services.users.store import EmailTaken, StoreError, UserNotFound
-from pygrpc.services.users.validation import Violation
+from pygrpc.services.users.store import EmailTaken, UserNotFound
 
 
 class Aborted(Exception):
@@ -29,12 +29,12 @@ class Context:
         raise Aborted
 
 
-def details_of(failure: errors.RequestError) -> list[str]:
+def details_of(failure: RequestError) -> list[str]:
     return [detail.TypeName() for detail in failure.as_status().details]
 
 
 def test_a_bad_request_names_each_rule() -> None:
-    failure = errors.invalid([Violation("name", "must not be empty"), Violation("email", "is odd")])
+    failure = invalid([Violation("name", "must not be empty"), Violation("email", "is odd")])
     assert failure.code is StatusCode.INVALID_ARGUMENT
     assert failure.message == "name must not be empty (and 1 more)"
     status = failure.as_status()
@@ -50,7 +50,7 @@ def test_a_bad_request_names_each_rule() -> None:
 def test_the_details_of_the_worst_request_fit_into_the_trailers() -> None:
     key = "\U0001f600" * 64
     violation = Violation(f'metadata["{key}"]', "must not be longer than 1024 characters")
-    failure = errors.invalid([violation] * 64)
+    failure = invalid([violation] * 64)
     assert len(failure.as_status().details) == 1
     percent_coded = 3 * len(failure.message.encode())
     base64_coded = len(failure.as_status().SerializeToString()) * 4 // 3

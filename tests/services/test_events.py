@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
+from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
 from pygrpc.services.protos.user.v1 import user_pb2
 from pygrpc.services.users.events import UserEvents
-from pygrpc.services.users.outbox import ReaderTooSlow, ShuttingDown
 from pygrpc.services.users.store import Change
 from tests.services.support import all_of
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pygrpc.services.users.outbox import Outbox, ReaderTooSlow, ShuttingDown
+from pygrpc.services.outbox import Outbox, ReaderTooSlow, ShuttingDown
 from tests.services.support import all_of
 
 

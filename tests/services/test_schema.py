@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from pygrpc.services.errors import StoreError
+from pygrpc.services.sqlite import migrate
 from pygrpc.services.users import schema
 from pygrpc.services.users.sqlite import SqliteUserStore
-from pygrpc.services.users.store import EmailTaken, StoreError
+from pygrpc.services.users.store import EmailTaken
 from tests.services.stores import create, new, opened
 
 
@@ -77,7 +79,7 @@ async def test_an_older_database_is_brought_up_to_date_once(tmp_path: Path, rows
         longer = (*schema.MIGRATIONS, ("ALTER TABLE users ADD COLUMN nickname TEXT NOT NULL DEFAULT ''",))
         for _ in range(2):
             async with store._write() as connection:
-                await schema.migrate(connection, longer)
+                await migrate(connection, longer, "schema_version")
         assert (await store.get(user.id)).user == user
     assert rows.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
     assert rows.execute("SELECT name, nickname FROM users").fetchall() == [("Ann", "")]
@@ -88,6 +90,6 @@ async def test_a_failed_migration_leaves_the_database_as_it_was(tmp_path: Path, 
         broken = (*schema.MIGRATIONS, ("CREATE TABLE extra (id TEXT)", "CREATE NONSENSE"))
         with pytest.raises(StoreError, match="syntax error"):
             async with store._write() as connection:
-                await schema.migrate(connection, broken)
+                await migrate(connection, broken, "schema_version")
     assert rows.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
     assert rows.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").fetchone() == (0,)

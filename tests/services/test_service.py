@@ -14,9 +14,10 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo
 
+from pygrpc.services.errors import StoreError
 from pygrpc.services.protos.user.v1 import user_pb2
 from pygrpc.services.users.service import NEXT_PAGE_TOKEN
-from pygrpc.services.users.store import StoreError, UserStore
+from pygrpc.services.users.store import UserStore
 from pygrpc.services.users.validation import Limits
 from tests.services.support import all_of, cheap_passwords, create, failure_of, names, running
 

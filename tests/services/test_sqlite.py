@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from pygrpc.services.errors import StoreError
 from pygrpc.services.protos.user.v1 import user_pb2
+from pygrpc.services.sqlite import microseconds_now
 from pygrpc.services.users import fields, validation
-from pygrpc.services.users.sqlite import SqliteUserStore, microseconds_now
+from pygrpc.services.users.sqlite import SqliteUserStore
 from pygrpc.services.users.store import (
     Change,
     EmailTaken,
     NewUser,
     Position,
-    StoreError,
     UserNotFound,
     email_key,
     position_of,

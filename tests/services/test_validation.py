@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from pygrpc.services.errors import Violation
 from pygrpc.services.protos.user.v1 import user_pb2
 from pygrpc.services.users import validation
 from pygrpc.services.users.paging import encode_token
 from pygrpc.services.users.store import Position
-from pygrpc.services.users.validation import Limits, Violation
+from pygrpc.services.users.validation import Limits
 
 LIMITS = Limits()
 GOOD = {"name": "Ann", "email": "ann@example.com"}

@@ -11,13 +11,14 @@ How the parts fit together:
     passwords   Argon2id hashes
     events      committed changes on their way to those who watch
     chat        messages on their way to those who chat
-    outbox      the bounded queue under both
+
+What all services share is beside this package: errors, outbox and sqlite of pygrpc.services.
 """
 
 from pygrpc.services.users.passwords import Passwords
 from pygrpc.services.users.service import UserService
 from pygrpc.services.users.sqlite import SqliteUserStore
-from pygrpc.services.users.store import StoreError, UserStore
+from pygrpc.services.users.store import UserStore
 from pygrpc.services.users.validation import Limits
 
-__all__ = ["Limits", "Passwords", "SqliteUserStore", "StoreError", "UserService", "UserStore"]
+__all__ = ["Limits", "Passwords", "SqliteUserStore", "UserService", "UserStore"]

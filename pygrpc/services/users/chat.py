@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from pygrpc.services.outbox import Outbox, ShuttingDown
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.outbox import Outbox, ShuttingDown
 
 _log = logging.getLogger(__name__)
 

@@ -1,75 +1,19 @@
-"""What went wrong, as the status of a call with details that a program can read.
-
-The details follow google.rpc.Status in the trailing metadata "grpc-status-details-bin": BadRequest names each broken
-rule, ErrorInfo and ResourceInfo say what is missing or taken. See google/rpc/error_details.proto and AIP-193.
-"""
+"""What goes wrong in the user service, as the status of a call with details that a program can read."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo
 
 from pygrpc import StatusCode, aio
-from pygrpc.services.users.outbox import ReaderTooSlow, ShuttingDown
-from pygrpc.services.users.store import EmailTaken, StoreError, UserNotFound
-from pygrpc.services.users.validation import Violation
+from pygrpc.services import errors
+from pygrpc.services.errors import RequestError
+from pygrpc.services.users.store import EmailTaken, UserNotFound
 
-_log = logging.getLogger(__name__)
-
-DETAILS_KEY = "grpc-status-details-bin"
 DOMAIN = "user.v1.UserService"
 _USER_TYPE = "user.v1.User"
-# The details travel in the trailers, for which clients allow 8 KiB in all.
-_MOST_VIOLATIONS = 10
-
-
-class RequestError(Exception):
-    """A call that ends with an error status."""
-
-    def __init__(self, code: StatusCode, message: str, *details: Message) -> None:
-        """Describes the status.
-
-        Args:
-            code: The status code; not OK.
-            message: For people.
-            *details: Messages of google.rpc, for programs.
-        """
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.details = details
-
-    def as_status(self) -> Status:
-        """Returns the error as the message that travels in the trailing metadata."""
-        status = Status(code=self.code.value[0], message=self.message)
-        for detail in self.details:
-            packed = AnyMessage()
-            packed.Pack(detail)
-            status.details.append(packed)
-        return status
-
-
-def invalid(violations: Sequence[Violation]) -> RequestError:
-    """Returns the error of a request that breaks rules: INVALID_ARGUMENT with BadRequest.
-
-    Args:
-        violations: At least one. No more than ten are reported.
-    """
-    reported = violations[:_MOST_VIOLATIONS]
-    details = BadRequest()
-    for violation in reported:
-        details.field_violations.add(field=violation.field, description=violation.description)
-    message = f"{violations[0].field} {violations[0].description}"
-    if len(violations) > 1:
-        message += f" (and {len(violations) - 1} more)"
-    return RequestError(StatusCode.INVALID_ARGUMENT, message, details)
 
 
 def too_large(message: str) -> RequestError:
@@ -90,8 +34,6 @@ def email_taken(error: EmailTaken) -> RequestError:
 def translated(error: Exception) -> RequestError | None:
     """Returns the status of an error that the parts of the service raise, None if it is not one of theirs."""
     match error:
-        case RequestError():
-            return error
         case UserNotFound():
             return RequestError(
                 StatusCode.NOT_FOUND,
@@ -101,28 +43,10 @@ def translated(error: Exception) -> RequestError | None:
             )
         case EmailTaken():
             return email_taken(error)
-        case ReaderTooSlow():
-            info = ErrorInfo(reason="READER_TOO_SLOW", domain=DOMAIN)
-            return RequestError(StatusCode.RESOURCE_EXHAUSTED, "the client reads too slowly", info)
-        case ShuttingDown():
-            info = ErrorInfo(reason="SHUTTING_DOWN", domain=DOMAIN)
-            return RequestError(StatusCode.UNAVAILABLE, "the server is shutting down", info)
-        case StoreError():
-            _log.error("The user database failed: %s", error)
-            info = ErrorInfo(reason="STORAGE_FAILED", domain=DOMAIN)
-            return RequestError(StatusCode.UNAVAILABLE, "the user database does not work at the moment", info)
         case _:
-            return None
+            return errors.common(error, DOMAIN, "user database")
 
 
-@asynccontextmanager
-async def answering(context: aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+def answering(context: aio.ServicerContext[Any, Any]) -> AbstractAsyncContextManager[None]:
     """Ends the call with the right status if the body raises one of the errors above."""
-    try:
-        yield
-    except Exception as error:
-        failure = translated(error)
-        if failure is None:
-            raise
-        trailers = ((DETAILS_KEY, failure.as_status().SerializeToString()),)
-        await context.abort(failure.code, failure.message, trailers)
+    return errors.answering(context, translated)

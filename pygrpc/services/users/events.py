@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pygrpc.services.outbox import Outbox, ShuttingDown
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.outbox import Outbox, ShuttingDown
 from pygrpc.services.users.store import Change
 
 _log = logging.getLogger(__name__)

@@ -1,11 +1,8 @@
-"""The tables of the user database, and how an older file is brought up to date."""
+"""The tables of the user database, and the steps that bring an older file up to date."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pygrpc.services.users.store import StoreError
+from sqlalchemy import Column, Integer, MetaData, String, Table
 
 users = Table(
     "users",
@@ -49,27 +46,3 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX users_by_status ON users (status, created_at, id)",
     ),
 )
-
-
-async def migrate(connection: AsyncConnection, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
-    """Creates the tables or brings them up to date, within the caller's write transaction.
-
-    Args:
-        connection: Has a transaction that holds the write lock, so that two servers which open a new file together do
-            not both create the tables.
-        migrations: The steps, from an empty database on.
-
-    Raises:
-        StoreError: A newer version of this program has written the database.
-    """
-    await connection.execute(text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))
-    version = (await connection.execute(text("SELECT version FROM schema_version"))).scalar_one_or_none()
-    if version is None:
-        await connection.execute(text("INSERT INTO schema_version (version) VALUES (0)"))
-        version = 0
-    if version > len(migrations):
-        raise StoreError(f"its schema has version {version}, and this program knows only up to {len(migrations)}")
-    for statements in migrations[version:]:
-        for statement in statements:
-            await connection.execute(text(statement))
-    await connection.execute(text("UPDATE schema_version SET version = :version"), {"version": len(migrations)})

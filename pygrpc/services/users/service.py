@@ -10,14 +10,15 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pygrpc import aio
+from pygrpc.services.errors import RequestError, invalid, require
+from pygrpc.services.outbox import Outbox
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from pygrpc.services.users import errors, fields, paging, validation
 from pygrpc.services.users.chat import ChatRoom
 from pygrpc.services.users.events import UserEvents
-from pygrpc.services.users.outbox import Outbox
 from pygrpc.services.users.passwords import Passwords
 from pygrpc.services.users.store import EmailTaken, NewUser, UserStore, position_of
-from pygrpc.services.users.validation import Limits, Violation
+from pygrpc.services.users.validation import Limits
 
 NEXT_PAGE_TOKEN = "next-page-token"
 DEFAULT_PAGE_SIZE = 50
@@ -66,7 +67,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
     async def CreateUser(self, request: user_pb2.CreateUserRequest, context: _Context) -> user_pb2.CreateUserResponse:
         """Stores a new user."""
         async with errors.answering(context):
-            _require(validation.check_create(request, self._limits))
+            require(validation.check_create(request, self._limits))
             [result] = await self._store.create([await self._described(request)])
             if isinstance(result, EmailTaken):
                 raise result
@@ -75,26 +76,26 @@ class UserService(user_pb2_grpc.UserServiceServicer):
     async def GetUser(self, request: user_pb2.GetUserRequest, context: _Context) -> user_pb2.GetUserResponse:
         """Returns one user."""
         async with errors.answering(context):
-            _require(validation.check_id(request.id, self._limits))
+            require(validation.check_id(request.id, self._limits))
             return user_pb2.GetUserResponse(user=(await self._store.get(request.id)).user)
 
     async def UpdateUser(self, request: user_pb2.UpdateUserRequest, context: _Context) -> user_pb2.User:
         """Changes the fields that the update mask names."""
         async with errors.answering(context):
-            _require(validation.check_update(request, self._limits))
+            require(validation.check_update(request, self._limits))
             return await self._store.update(request.id, lambda user: fields.change_user(user, request))
 
     async def DeleteUser(self, request: user_pb2.DeleteUserRequest, context: _Context) -> Empty:
         """Removes a user."""
         async with errors.answering(context):
-            _require(validation.check_id(request.id, self._limits))
+            require(validation.check_id(request.id, self._limits))
             await self._store.delete(request.id)
             return Empty()
 
     async def ListUsers(self, request: user_pb2.ListUsersRequest, context: _Context) -> AsyncIterator[user_pb2.User]:
         """Streams one page of users."""
         async with errors.answering(context):
-            _require(validation.check_list(request, self._limits))
+            require(validation.check_list(request, self._limits))
             status, offset, after = request.status_filter, request.offset, None
             if request.page_token:
                 after = paging.decode_token(request.page_token, status)
@@ -115,7 +116,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
     async def WatchUser(self, request: user_pb2.WatchUserRequest, context: _Context) -> None:
         """Streams the state of a user and then its changes."""
         async with errors.answering(context):
-            _require(validation.check_id(request.id, self._limits))
+            require(validation.check_id(request.id, self._limits))
             # The watch begins before the user is read, and what is in both is sent once: so there is no gap.
             with self.events.watch(request.id) as changes:
                 user, revision = await self._store.get(request.id)
@@ -133,7 +134,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
     ) -> user_pb2.BatchCreateUsersResponse:
         """Stores the users of a stream together."""
         async with errors.answering(context):
-            failures: dict[int, errors.RequestError] = {}
+            failures: dict[int, RequestError] = {}
             accepted: dict[int, NewUser] = {}
             size = 0
             index = -1
@@ -146,7 +147,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
                     raise errors.too_large(f"a batch may have up to {self._limits.batch_bytes} bytes")
                 violations = validation.check_create(request, self._limits)
                 if violations:
-                    failures[index] = errors.invalid(violations)
+                    failures[index] = invalid(violations)
                 else:
                     accepted[index] = await self._described(request)
             response = user_pb2.BatchCreateUsersResponse()
@@ -177,15 +178,10 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         """Hands on what one client of the chat says; its outbox ends with it."""
         try:
             async for message in messages:
-                _require(validation.check_chat(message, self._limits))
+                require(validation.check_chat(message, self._limits))
                 await self.chat.say(outbox, message.user_id, message.content)
         finally:
             outbox.finish()
 
     async def _described(self, request: user_pb2.CreateUserRequest) -> NewUser:
         return NewUser(fields.new_user(request), await self._passwords.hash(request.password))
-
-
-def _require(violations: list[Violation]) -> None:
-    if violations:
-        raise errors.invalid(violations)

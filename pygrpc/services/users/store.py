@@ -2,7 +2,7 @@
 
 The errors:
 
-    StoreError              the storage cannot do its work (disk full, file locked or damaged, ...)
+    errors.StoreError       the storage cannot do its work (disk full, file locked or damaged, ...)
     UserNotFound            there is no user with that id
     EmailTaken              another user has that e-mail address
 """
@@ -14,10 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pygrpc.services.protos.user.v1 import user_pb2
-
-
-class StoreError(Exception):
-    """The storage cannot be opened, read or written; the text is one sentence that says why."""
 
 
 class UserNotFound(Exception):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
+from pygrpc.services.errors import Violation, check_text
 from pygrpc.services.protos.user.v1 import user_pb2
 from pygrpc.services.users import chat, fields, paging
 from pygrpc.services.users.fields import UserFields
@@ -44,30 +43,19 @@ class Limits:
     chat_content_length: int = 4096
 
 
-class Violation(NamedTuple):
-    """One broken rule: `field` is the path in the request, as google.rpc.BadRequest has it.
-
-    The description never repeats the value, which may be long or secret.
-    """
-
-    field: str
-    description: str
-
-
 _EMAIL = re.compile(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{1,30}[0-9]")
-_LINE_BREAKS = "\t\n\r"
 
 
 def check_id(user_id: str, limits: Limits, field: str = "id") -> list[Violation]:
     """Checks the id of a user. Whether there is such a user is the store's to say."""
-    return list(_text(field, user_id, limits.id_length))
+    return list(check_text(field, user_id, limits.id_length))
 
 
 def check_create(request: user_pb2.CreateUserRequest, limits: Limits) -> list[Violation]:
     """Checks a request to create a user."""
     found = [*_name("name", request, limits), *_email("email", request, limits)]
-    found += _text("password", request.password, limits.password_length, required=False, one_line=False)
+    found += check_text("password", request.password, limits.password_length, required=False, one_line=False)
     for path in fields.set_paths(request):
         if path not in ("name", "email"):
             found += _CHECKS[path](path, request, limits)
@@ -112,17 +100,8 @@ def check_chat(message: user_pb2.ChatMessage, limits: Limits) -> list[Violation]
     found = check_id(message.user_id, limits, "user_id")
     if message.user_id.casefold() == chat.SYSTEM:
         found.append(Violation("user_id", f'must not be "{chat.SYSTEM}", which is the server'))
-    found += _text("content", message.content, limits.chat_content_length, one_line=False)
+    found += check_text("content", message.content, limits.chat_content_length, one_line=False)
     return found
-
-
-def _text(field: str, value: str, length: int, *, required: bool = True, one_line: bool = True) -> Iterable[Violation]:
-    if required and not value.strip():
-        yield Violation(field, "must not be empty")
-    elif len(value) > length:
-        yield Violation(field, f"must not be longer than {length} characters")
-    elif any(unicodedata.category(char) == "Cc" and (one_line or char not in _LINE_BREAKS) for char in value):
-        yield Violation(field, "must not contain control characters")
 
 
 def _enum(field: str, value: int, names: EnumTypeWrapper) -> Iterable[Violation]:
@@ -133,7 +112,7 @@ def _enum(field: str, value: int, names: EnumTypeWrapper) -> Iterable[Violation]
 
 
 def _url(field: str, value: str, limits: Limits) -> Iterable[Violation]:
-    found = list(_text(field, value, limits.url_length))
+    found = list(check_text(field, value, limits.url_length))
     if not found and not _is_web_address(value):
         found.append(Violation(field, "must be an http or https URL"))
     return found
@@ -148,11 +127,11 @@ def _is_web_address(value: str) -> bool:
 
 
 def _name(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
-    return _text(field, request.name.strip(), limits.name_length)
+    return check_text(field, request.name.strip(), limits.name_length)
 
 
 def _email(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
-    found = list(_text(field, request.email, limits.email_length))
+    found = list(check_text(field, request.email, limits.email_length))
     if not found and not _EMAIL.fullmatch(request.email):
         found.append(Violation(field, "must be an e-mail address such as name@example.com"))
     return found
@@ -168,7 +147,7 @@ def _role(field: str, request: UserFields, limits: Limits) -> Iterable[Violation
 
 
 def _bio(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
-    return _text(field, request.profile.bio, limits.bio_length, required=False, one_line=False)
+    return check_text(field, request.profile.bio, limits.bio_length, required=False, one_line=False)
 
 
 def _avatar_url(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
@@ -181,7 +160,7 @@ def _social_links(field: str, request: UserFields, limits: Limits) -> Iterable[V
         yield Violation(field, f"must not have more than {limits.social_links} entries")
         return
     for index, link in enumerate(links):
-        yield from _text(f"{field}[{index}].platform", link.platform, limits.label_length)
+        yield from check_text(f"{field}[{index}].platform", link.platform, limits.label_length)
         yield from _url(f"{field}[{index}].url", link.url, limits)
 
 
@@ -196,7 +175,7 @@ def _tags(field: str, request: UserFields, limits: Limits) -> Iterable[Violation
         return
     seen = set()
     for index, tag in enumerate(request.tags):
-        yield from _text(f"{field}[{index}]", tag, limits.label_length)
+        yield from check_text(f"{field}[{index}]", tag, limits.label_length)
         if tag in seen:
             yield Violation(f"{field}[{index}]", "must not repeat an earlier tag")
         seen.add(tag)
@@ -207,10 +186,11 @@ def _metadata(field: str, request: UserFields, limits: Limits) -> Iterable[Viola
         yield Violation(field, f"must not have more than {limits.metadata_entries} entries")
         return
     for key, value in sorted(request.metadata.items()):
-        keys = list(_text(field, key, limits.label_length))
+        keys = list(check_text(field, key, limits.label_length))
         yield from (Violation(field, f"a key {violation.description}") for violation in keys)
         if not keys:
-            yield from _text(f'{field}["{key}"]', value, limits.metadata_value_length, required=False, one_line=False)
+            length = limits.metadata_value_length
+            yield from check_text(f'{field}["{key}"]', value, length, required=False, one_line=False)
 
 
 def _phone(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
@@ -224,7 +204,7 @@ def _phone_number(field: str, request: UserFields, limits: Limits) -> Iterable[V
 
 
 def _slack_id(field: str, request: UserFields, limits: Limits) -> Iterable[Violation]:
-    return _text(field, request.slack_id, limits.label_length) if request.HasField("slack_id") else []
+    return check_text(field, request.slack_id, limits.label_length) if request.HasField("slack_id") else []
 
 
 def _shortened(text: str) -> str:
