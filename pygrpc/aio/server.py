@@ -16,7 +16,8 @@ from pygrpc.aio import base
 from pygrpc.aio.errors import UsageError
 from pygrpc.aio.handler_search import HandlerSearch
 from pygrpc.aio.interceptor import ServerInterceptor
-from pygrpc.aio.servicer import HandlerRunner, ServicerContext
+from pygrpc.aio.running import HandlerRunner
+from pygrpc.aio.servicer import ServicerContext
 from pygrpc.aio.transport import DeadlineTimer, Transport
 from pygrpc.core.configuration import http2_settings, message_limits
 from pygrpc.core.metadata import RawMetadata
