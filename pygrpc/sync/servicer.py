@@ -170,14 +170,20 @@ class ServicerContext(interfaces.ServicerContext):
         self.expected_errors.append(error)
         return error
 
-    def send(self, payload: bytes) -> bool:
-        """Sends a response, and waits while flow control holds it up; returns False if the call is over."""
+    def send(self, payload: bytes, wait: bool = True) -> bool:
+        """Sends a response, and waits while flow control holds it up.
+
+        Returns:
+            False if the call is over or, without ``wait``, if the next response has to wait.
+        """
         core = self._core
         compress, self._compress_next = self._compress_next, True
         with self.transport:
             if not core.send_message(payload, compress):
                 return False
             if core.backlogged:
+                if not wait:
+                    return False
                 self._wait(self._has_room)
         return not core.ended
 
@@ -436,18 +442,39 @@ def _serve_unary(context: ServicerContext, behavior: Callable[..., Any], argumen
         context.finish_well(payload)
 
 
-def _serve_stream(context: ServicerContext, behavior: Callable[..., Any], argument: Any) -> None:
-    def send(response: Any) -> bool:
-        """Sends a response, or the status if that is None; returns whether the call goes on."""
-        if response is None:
-            context.finish_well()
-            return False
-        payload = _serialize(context, response)
-        return payload is not None and context.send(payload)
+def _send(context: ServicerContext, response: Any, wait: bool = True) -> bool:
+    """Sends a response, or the status if that is None; returns whether the call goes on."""
+    if response is None:
+        context.finish_well()
+        return False
+    payload = _serialize(context, response)
+    return payload is not None and context.send(payload, wait)
 
+
+class _SendCallback:
+    """What a handler with ``experimental_non_blocking`` gets to send by."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: ServicerContext) -> None:
+        self._context = context
+
+    def __call__(self, response: Any) -> bool:
+        """Sends a response, or the status if that is None; returns whether the call goes on."""
+        return _send(self._context, response)
+
+    def without_waiting(self, response: Any) -> bool:
+        """Does the same, and returns False also when the client takes so little that the next one has to wait.
+
+        For whoever sends to many calls in turn, which one slow client must not hold up.
+        """
+        return _send(self._context, response, wait=False)
+
+
+def _serve_stream(context: ServicerContext, behavior: Callable[..., Any], argument: Any) -> None:
     try:
         if getattr(behavior, "experimental_non_blocking", False):
-            behavior(argument, context, send)
+            behavior(argument, context, _SendCallback(context))
             return
         responses = behavior(argument, context)
     except Exception as error:
@@ -455,7 +482,7 @@ def _serve_stream(context: ServicerContext, behavior: Callable[..., Any], argume
         return
     try:
         # As in grpcio, a handler that yields None has ended.
-        while send(next(responses, None)):
+        while _send(context, next(responses, None)):
             pass
     except Exception as error:
         _fail(context, "iterating responses", error)

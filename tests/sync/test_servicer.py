@@ -439,6 +439,24 @@ def test_a_handler_that_sends_by_callback(client: str) -> None:
         assert list(link.method("us")(b"a")) == [b"a"] * 3
 
 
+def test_a_handler_that_sends_by_callback_without_waiting() -> None:
+    sent: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def handler(request: bytes, context: Any, send: Any) -> None:
+        count = 1
+        while send.without_waiting(bytes(100_000)):
+            count += 1
+        sent.put(count)
+        send.without_waiting(None)
+
+    handler.experimental_non_blocking = True  # type: ignore[attr-defined]
+    with serve(us=handler) as link:
+        call = link.method("us")(b"")
+        # The client reads nothing until the handler has been told that it would have to wait.
+        count = sent.get(timeout=BOUND)
+        assert [len(response) for response in call] == [100_000] * count
+
+
 def test_the_deadline_reaches_the_calls_of_a_handler() -> None:
     gate = Gate()
     seen: queue.SimpleQueue[pygrpc.StatusCode] = queue.SimpleQueue()
