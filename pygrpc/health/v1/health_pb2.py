@@ -1,0 +1,11 @@
+"""The messages of the health service."""
+
+from pygrpc.health.protos.grpc_health.v1.health_pb2 import (
+    DESCRIPTOR,
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
+
+__all__ = ["DESCRIPTOR", "HealthCheckRequest", "HealthCheckResponse", "HealthListRequest", "HealthListResponse"]
