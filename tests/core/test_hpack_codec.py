@@ -309,6 +309,31 @@ def test_the_peers_table_size_is_kept(limits: list[int]) -> None:
     assert REQUEST in encoder.blocks
 
 
+def test_more_fields_than_the_table_holds_do_not_drive_each_other_out() -> None:
+    encoder, decoder = HeaderEncoder(), hpack.Decoder()
+    headers = tuple((b"key-%d" % number, b"value-%d" % number) for number in range(100))
+    for _ in range(3):
+        assert hpack_decode(decoder, encode(encoder, headers)) == list(headers)
+    inserted = encoder._inserted
+    blocks = [encode(encoder, headers) for _ in range(20)]
+    assert encoder._inserted == inserted
+    assert headers in encoder.blocks
+    assert len(set(blocks)) == 1
+    assert hpack_decode(decoder, blocks[0]) == list(headers)
+
+
+def test_fields_of_a_new_time_get_into_a_full_table() -> None:
+    encoder, decoder = HeaderEncoder(), hpack.Decoder()
+    for number in range(1000):
+        # Each comes three times, and then never again.
+        headers = ((b"key-%d" % (number // 3), b"v" * 200),)
+        assert hpack_decode(decoder, encode(encoder, headers)) == list(headers)
+    # As many as the table holds, and then one of 64.
+    held = 4096 // (200 + len("key-0") + 32)
+    assert held < encoder._inserted <= held + 1000 // 3 // 64
+    assert (b"key-0", b"v" * 200) not in encoder._table
+
+
 def test_a_table_that_holds_nothing_still_has_the_static_one() -> None:
     encoder = HeaderEncoder()
     encoder.set_limit(0)

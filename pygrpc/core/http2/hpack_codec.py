@@ -34,6 +34,8 @@ _BLOCKS_KEPT, _BYTES_KEPT, _LARGEST_KEPT = 128, 1 << 16, 1 << 13
 _STRINGS_KEPT, _LARGEST_STRING = 64, 64
 #: Fields, names and header lists that an encoder keeps, and the size in bytes of the largest literal among them.
 _FIELDS_KEPT, _LARGEST_FIELD = 128, 2048
+#: How many fields wait for each one that gets into a full table.
+_PATIENCE = 64
 #: Blocks and fields of which it is remembered that they came before.
 _SIGHTINGS_KEPT = 128
 
@@ -294,6 +296,8 @@ class HeaderEncoder:
         #: The dynamic table, oldest entry first: the number of each is how many had been inserted with it.
         self._table: dict[Header, int] = {}
         self._inserted = 0
+        #: Fields that did not get into the full table since the last one that did.
+        self._waiting = 0
         self._table_size = 0
         self._max_table_size = DEFAULT_TABLE_SIZE
         #: The smallest size of the table since the last block, if the peer hasn't been told of it.
@@ -351,13 +355,27 @@ class HeaderEncoder:
             self._sighted.add(key)
             return self._literal(header)
         size = len(header[0]) + len(header[1]) + _ENTRY_OVERHEAD
-        if size > self._max_table_size // 2:
+        if size > self._max_table_size // 2 or self._has_to_wait(size):
             # It would drive out too much.
             literal = self._literal(header)
             return self._keep(header, literal) if size <= _LARGEST_FIELD else literal
         self._insert(header, size)
         name, value = header
         return _name(name, 0x3F, _INCREMENTAL) + _string(value)
+
+    def _has_to_wait(self, size: int) -> bool:
+        """Whether the table is full, and none of its entries is to be driven out for a field of this size.
+
+        Where more fields come again than the table holds, each would drive out another that is about to come, and what
+        is kept of the blocks would be lost each time. So only now and then one gets in.
+        """
+        if self._table_size + size <= self._max_table_size:
+            return False
+        self._waiting += 1
+        if self._waiting < _PATIENCE:
+            return True
+        self._waiting = 0
+        return False
 
     def _keep(self, header: Header, encoded: bytes) -> bytes:
         if len(self._fields) >= _FIELDS_KEPT:
