@@ -40,7 +40,9 @@ class HandlerRunner:
         coroutine = self.run(context, context.handler)
         if sys.version_info >= (3, 12):
             # An eager task: most handlers end without waiting for anything, and need no turn of the loop.
-            context.task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+            task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+            if not task.done():
+                context.task = task
         elif self._loop.get_task_factory() is None:
             # What create_task does, at half its cost; the name says more than the number that a task gets otherwise.
             context.task = asyncio.Task(coroutine, loop=self._loop, name=context.method)
@@ -77,6 +79,8 @@ class HandlerRunner:
                 _LOGGER.exception("the handler of %s raised", context._core.head.path)
                 context.finish_with_error(error)
         finally:
+            # The task's context variables may hold the context, so the two would keep each other.
+            context.task = None
             context._on_finished(context)
 
     async def _invoke(self, context: ServicerContext, handler: RpcMethodHandler) -> None:

@@ -325,5 +325,7 @@ class ServerCall(Call):
     def _leave(self) -> None:
         if self.connection is not None:
             self.connection.forget(self)
-        if self.listener is not None:
-            self.listener.on_closed()
+        # Without a listener from here on, or the two would keep each other until they are collected.
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener.on_closed()

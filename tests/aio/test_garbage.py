@@ -110,3 +110,22 @@ async def test_a_call_that_is_over_is_freed_without_the_garbage_collector(arity:
                 assert gone() is None
             finally:
                 gc.enable()
+
+
+@pytest.mark.parametrize("timeout", [None, 20])
+async def test_a_served_call_is_freed_without_the_garbage_collector(timeout: float | None) -> None:
+    contexts: list[weakref.ref[Any]] = []
+
+    async def behavior(request: bytes, context: Any) -> bytes:
+        contexts.append(weakref.ref(context))
+        return request
+
+    async with connected(uu=behavior) as channel:
+        for _ in range(2):
+            gc.disable()
+            try:
+                assert await method(channel, "uu")(b"x", timeout=timeout) == b"x"
+                await turns()
+                assert contexts[-1]() is None
+            finally:
+                gc.enable()
