@@ -6,6 +6,9 @@ _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 #: From the finest unit to the coarsest: the number of units in a second, and the unit.
 _SCALES = ((1e9, "n"), (1e6, "u"), (1e3, "m"), (1.0, "S"), (1 / 60, "M"), (1 / 3600, "H"))
 _LARGEST = 99_999_999
+#: A precision of 1 percent at worst is enough. So the same timeout looks the same in each call, however much later than
+#: its deadline was set it is written, and header compression makes a byte of it.
+_PRECISE_ENOUGH = 99_999
 #: What a sender can say at most, about 11,400 years; a longer timeout is as good as none.
 _LONGEST = f"{_LARGEST}H"
 #: Nobody sends more digits than this; it bounds the work of parsing, not the protocol.
@@ -13,7 +16,7 @@ _MAX_LENGTH = 20
 
 
 def encode_timeout(seconds: float) -> str:
-    """Writes a timeout in the finest unit that keeps it within eight digits.
+    """Writes a timeout, rounded up, in the finest unit that keeps it within five digits, or else eight.
 
     Args:
         seconds: The time that is left; zero and less become one nanosecond, since the value must be positive.
@@ -22,9 +25,9 @@ def encode_timeout(seconds: float) -> str:
         return "1n"
     for per_second, unit in _SCALES:
         value = seconds * per_second
-        if value <= _LARGEST:
+        if value <= _PRECISE_ENOUGH:
             return f"{math.ceil(value)}{unit}"
-    return _LONGEST
+    return f"{math.ceil(value)}{unit}" if value <= _LARGEST else _LONGEST
 
 
 def decode_timeout(text: str) -> float:

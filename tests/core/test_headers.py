@@ -58,7 +58,7 @@ def test_a_request_is_built_in_the_order_of_the_protocol() -> None:
         (b":scheme", b"http"),
         (b":path", b"/a.B/C"),
         (b":authority", b"host:1"),
-        (b"grpc-timeout", b"1500000u"),
+        (b"grpc-timeout", b"1500m"),
         (b"te", b"trailers"),
         (b"content-type", b"application/grpc"),
         (b"user-agent", b"agent/1"),
