@@ -300,7 +300,7 @@ def test_identifiers_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*arguments: object, **more: object) -> int:
         raise StreamsExhausted
 
-    monkeypatch.setattr(core.engine, "open_stream", exhausted)
+    monkeypatch.setattr(type(core.engine), "open_stream", exhausted)
     second = ClientEnd()
     core.start(second.call)
     assert owner.unsent == [second.call]
