@@ -13,9 +13,12 @@ from pygrpc.core.http2.codes import ErrorCode
 from pygrpc.core.http2.engine import HeaderBlock
 from pygrpc.core.metadata import (
     DEFAULT_METADATA_SIZE,
+    FIELDS_KEPT,
     WORTH_KEEPING,
     Header,
+    Metadatum,
     RawMetadata,
+    decode_field,
     decode_metadata,
     header_list_size,
 )
@@ -130,11 +133,7 @@ def request_headers(
     """
     definition = _call_definition(path, authority, scheme, user_agent, encoding, accept_encoding)
     if timeout is not None:
-        # There is hardly ever the same timeout again.
-        headers = list(definition)
-        headers.insert(4, (b"grpc-timeout", encode_timeout(timeout).encode()))
-        headers += metadata
-        return headers
+        return (*definition[:4], (b"grpc-timeout", encode_timeout(timeout).encode()), *definition[4:], *metadata)
     return (*definition, *metadata) if metadata else definition
 
 
@@ -203,20 +202,25 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
     if type(known) is RequestHead:
         return known
     definition: list[Header] = []
-    custom: list[Header] = []
+    metadata: list[Metadatum] = []
     timeout: bytes | None = None
+    known = _KNOWN_METADATA
+    unreadable: ValueError | None = None
     for header in headers:
         name = header[0]
         if name in _CALL_DEFINITION:
-            if (custom or timeout is not None) and name in _REQUEST_PSEUDO:
+            if (metadata or timeout is not None or unreadable) and name in _REQUEST_PSEUDO:
                 raise MalformedHeaders(f"the pseudo-header {name!r} is not in front")
             definition.append(header)
         elif name == b"grpc-timeout":
             timeout = header[1]
             _check_value(header)
         else:
-            _is_of_protocol(header)
-            custom.append(header)
+            try:
+                metadata += known.get(header) or _read_custom(header)
+            except ValueError as error:
+                # What is malformed for HTTP/2 counts before it.
+                unreadable = unreadable or error
     size = _list_size(headers)
     read = (_read_definition_again if size <= _LARGEST_KEPT else _read_definition)(tuple(definition))
     if size > max_metadata_size:
@@ -225,11 +229,33 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
         raise RequestRejected(*read.rejected)
     try:
         seconds = None if timeout is None else decode_timeout(timeout.decode("latin-1"))
-        metadata = decode_metadata(custom)
+        if unreadable is not None:
+            raise unreadable
     except ValueError as error:
         raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
-    head = RequestHead(read.path, read.authority, seconds, read.encoding, read.accept_encoding, metadata)
+    head = RequestHead(read.path, read.authority, seconds, read.encoding, read.accept_encoding, tuple(metadata))
     return _keep(headers, head)
+
+
+#: Custom fields of requests that are well-formed, with what they mean: most come with each call of a client.
+_KNOWN_METADATA: dict[Header, tuple[Metadatum, ...]] = {}
+
+
+def _read_custom(header: Header) -> tuple[Metadatum, ...]:
+    """Reads a field that isn't of the protocol, and keeps what it means if it is small.
+
+    Raises:
+        MalformedHeaders: It is not allowed in HTTP/2.
+        ValueError: It is no metadata.
+    """
+    _look(header)
+    metadata = decode_field(header)
+    name, value = header
+    if len(name) + len(value) <= WORTH_KEEPING:
+        if len(_KNOWN_METADATA) >= FIELDS_KEPT:
+            _KNOWN_METADATA.clear()
+        _KNOWN_METADATA[header] = metadata
+    return metadata
 
 
 class _Definition(NamedTuple):
@@ -428,7 +454,8 @@ def _is_of_protocol(header: Header) -> bool:
     Raises:
         MalformedHeaders: It is not allowed in HTTP/2.
     """
-    return _look_again(header) if len(header[1]) <= WORTH_KEEPING else _look(header)
+    name, value = header
+    return _look_again(header) if len(name) + len(value) <= WORTH_KEEPING else _look(header)
 
 
 def _look(header: Header) -> bool:
@@ -441,7 +468,7 @@ def _look(header: Header) -> bool:
     return False
 
 
-_look_again = functools.lru_cache(maxsize=256)(_look)
+_look_again = functools.lru_cache(maxsize=FIELDS_KEPT)(_look)
 
 
 def _check_value(header: Header) -> None:

@@ -17,8 +17,10 @@ MetadataLike = Iterable[tuple[str | bytes, MetadataValue]]
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(rb"[\x20-\x7e]*")
-#: Values of headers up to this size, in bytes, are worth being kept with what they mean.
+#: Fields up to this size of name and value, in bytes, are worth being kept with what they mean; and how many of them,
+#: more than fit into a header list of 48 KiB, because a cache that is a little too small for what goes round is no use.
 WORTH_KEEPING = 128
+FIELDS_KEPT = 1024
 # RFC 9113, section 8.2.1, forbids it around a value, and PROTOCOL-HTTP2.md lets it be stripped.
 _SPACE = b" "
 
@@ -79,44 +81,62 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
         TypeError: The metadata can't be iterated over, a key isn't text, or a value isn't of its key's type.
     """
     headers: list[Header] = []
-    for key, value in _pairs(metadata):
-        if isinstance(key, bytes):
-            # As in grpcio. What isn't ASCII is refused below.
-            key = key.decode("latin-1")
-        binary = _check_types(key, value)
-        if not _KEY.fullmatch(key):
-            raise InvalidMetadata(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
-        if key in _FORBIDDEN:
-            raise InvalidMetadata(f"metadata was invalid: the key {key!r} has no place in HTTP/2")
-        if key in _OVERRIDDEN:
-            continue
-        raw = value.encode() if isinstance(value, str) else value or b""
-        if binary:
-            raw = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
-        elif not _VALUE.fullmatch(raw):
-            raise InvalidMetadata(
-                f"metadata was invalid: the value of {key!r} may hold only printable ASCII, not {value!r};"
-                " use a key that ends in -bin for other bytes"
-            )
-        headers.append((key.encode(), raw.strip(_SPACE)))
-    return headers
-
-
-def _pairs(metadata: MetadataLike) -> Iterator[tuple[str | bytes, MetadataValue]]:
-    if isinstance(metadata, dict):
-        # Its keys might pass for pairs.
-        raise ValueError("metadata was invalid: a dict is not a sequence of pairs; pass its items()")
-    try:
-        items = iter(metadata)
-    except TypeError:
-        text = f"metadata was invalid: it must be pairs such as (('key', 'value'),), not {metadata!r}"
-        raise TypeError(text) from None
-    for item in items:
+    known = _KNOWN_HEADERS
+    for item in _items(metadata):
         try:
             key, value = item
         except ValueError:
             raise ValueError(f"metadata was invalid: {item!r} is not a pair of key and value") from None
-        yield key, value
+        pair = (key, value) if type(key) is str and type(value) is str else None
+        header = None if pair is None else known.get(pair)
+        if header is None:
+            header = _encode(key, value)
+            if header is None:
+                continue
+            if pair is not None and len(key) + len(value) <= WORTH_KEEPING:
+                if len(known) >= FIELDS_KEPT:
+                    known.clear()
+                known[pair] = header
+        headers.append(header)
+    return headers
+
+
+#: What small pairs of text become: most metadata go with each call of a client.
+_KNOWN_HEADERS: dict[tuple[str, str], Header] = {}
+
+
+def _items(metadata: MetadataLike) -> Iterator[tuple[str | bytes, MetadataValue]]:
+    if isinstance(metadata, dict):
+        # Its keys might pass for pairs.
+        raise ValueError("metadata was invalid: a dict is not a sequence of pairs; pass its items()")
+    try:
+        return iter(metadata)
+    except TypeError:
+        text = f"metadata was invalid: it must be pairs such as (('key', 'value'),), not {metadata!r}"
+        raise TypeError(text) from None
+
+
+def _encode(key: str | bytes, value: MetadataValue) -> Header | None:
+    """Turns one pair into a header; None is for one that the library writes itself."""
+    if isinstance(key, bytes):
+        # As in grpcio. What isn't ASCII is refused below.
+        key = key.decode("latin-1")
+    binary = _check_types(key, value)
+    if not _KEY.fullmatch(key):
+        raise InvalidMetadata(f"metadata was invalid: the key {key!r} may hold only 0-9 a-z _ . -")
+    if key in _FORBIDDEN:
+        raise InvalidMetadata(f"metadata was invalid: the key {key!r} has no place in HTTP/2")
+    if key in _OVERRIDDEN:
+        return None
+    raw = value.encode() if isinstance(value, str) else value or b""
+    if binary:
+        raw = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
+    elif not _VALUE.fullmatch(raw):
+        raise InvalidMetadata(
+            f"metadata was invalid: the value of {key!r} may hold only printable ASCII, not {value!r};"
+            " use a key that ends in -bin for other bytes"
+        )
+    return key.encode(), raw.strip(_SPACE)
 
 
 def _check_types(key: object, value: object) -> bool:
@@ -141,7 +161,8 @@ def decode_metadata(headers: Sequence[Header]) -> RawMetadata:
         return ()
     metadata: list[Metadatum] = []
     for header in headers:
-        metadata += decode_field(header)
+        name, value = header
+        metadata += _decode_again(header) if len(name) + len(value) <= WORTH_KEEPING else decode_field(header)
     return tuple(metadata)
 
 
@@ -151,10 +172,6 @@ def decode_field(header: Header) -> tuple[Metadatum, ...]:
     Raises:
         ValueError: The value of a ``-bin`` key is not base64.
     """
-    return _decode_again(header) if len(header[1]) <= WORTH_KEEPING else _decode(header)
-
-
-def _decode(header: Header) -> tuple[Metadatum, ...]:
     name, value = header
     key = name.decode("latin-1")
     if key.endswith("-bin"):
@@ -163,7 +180,7 @@ def _decode(header: Header) -> tuple[Metadatum, ...]:
 
 
 #: Most metadata come with each call of a client, so what they mean is kept for the small ones.
-_decode_again = functools.lru_cache(maxsize=256)(_decode)
+_decode_again = functools.lru_cache(maxsize=FIELDS_KEPT)(decode_field)
 
 
 def _decode_text(value: bytes) -> MetadataValue:

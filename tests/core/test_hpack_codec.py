@@ -376,3 +376,71 @@ def test_a_decoder_follows_a_table_of_the_size_that_was_announced(size: int) -> 
     encoder.header_table_size = max(size, 4096) + 1
     with pytest.raises(CompressionError, match="exceeds our SETTINGS_HEADER_TABLE_SIZE"):
         decoder.decode(encoder.encode([(b"a", b"b")]))
+
+
+# Many fields.
+
+LARGE: tuple[Header, ...] = tuple((b"x-entry-%04d" % number, b"v" * 64) for number in range(300))
+
+
+def test_fields_that_do_not_all_fit_cost_little_all_the_same() -> None:
+    encoder, decoder, reference = HeaderEncoder(), HeaderDecoder(1 << 16), hpack.Decoder(1 << 17)
+    for number in range(20):
+        headers = (*REQUEST, *LARGE, (b"x-request-id", b"%d" % number))
+        block = encode(encoder, headers)
+        assert hpack_decode(reference, block) == decode(decoder, block) == list(headers)
+        if number == 9:
+            inserted = encoder._inserted
+    assert encoder._inserted == inserted
+    assert all(header in encoder._fields for header in (*REQUEST, *LARGE))
+
+
+def test_literals_that_come_again_are_kept_when_the_table_changes() -> None:
+    decoder = HeaderDecoder(1 << 16)
+    block = b"".join(literal(name, value) for name, value in LARGE)
+    *_, before = [decoder.decode(block) for _ in range(3)]
+    assert before == list(LARGE)
+    decoder.decode(b"\x40\x01a\x011")
+    after = decoder.decode(block + literal(b"new", b""))
+    assert after == [*LARGE, (b"new", b"")]
+    assert all(one is other for one, other in zip(before, after, strict=False))
+    assert after.size == sum(32 + len(name) + len(value) for name, value in after)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 255])
+def test_a_literal_that_comes_again_may_be_cut_off(size: int) -> None:
+    for name, value in ((b"k", b"v" * size), (b"k" * size, b"v")):
+        for huffman in (False, True):
+            field = b"\x00" + hpack.Encoder().encode([(name, value)], huffman=huffman)[1:]
+            decoder = HeaderDecoder(1 << 16)
+            for _ in range(3):
+                assert decoder.decode(field) == [(name, value)]
+                for end in (1, 2, len(field) // 2, len(field) - 1):
+                    with pytest.raises(CompressionError):
+                        HeaderDecoder.decode(decoder, field[:end])
+            assert decoder.decode(field + b"\x82") == [(name, value), (b":method", b"GET")]
+
+
+def test_the_memory_of_literals_is_bounded() -> None:
+    decoder = HeaderDecoder(4000)
+    for number in range(4000):
+        field = literal(b"k%d" % (number // 2), b"v" * 100)
+        decoder.decode(field)
+    assert 0 < sum(map(len, decoder._literals)) < 16_000
+    assert len(decoder._sighted) <= 128
+    wide = HeaderDecoder(1 << 20)
+    for number in range(10):
+        wide.decode(b"".join(literal(b"%d" % number, b"%d" % field) for field in range(3000)))
+    assert len(wide._sighted) <= 2048
+
+
+def test_the_memory_of_an_encoder_of_large_lists_is_bounded() -> None:
+    encoder = HeaderEncoder()
+    for number in range(5):
+        for _ in range(3):
+            encoder.encode([(b"%d" % number, b"%d" % field) for field in range(3000)])
+        for _ in range(3):
+            encoder.encode([(b"%d" % number, b"%1900d" % field) for field in range(500)])
+    assert len(encoder._sighted) <= 2048
+    assert len(encoder._fields) <= 2048
+    assert sum(map(len, encoder._fields.values())) <= 1 << 18

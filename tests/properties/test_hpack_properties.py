@@ -20,7 +20,12 @@ VALUES = st.one_of(
     st.binary(max_size=20),
 )
 HEADERS = st.tuples(NAMES, VALUES)
-BLOCKS = st.lists(HEADERS, max_size=8).map(tuple)
+FEW = st.lists(HEADERS, max_size=8)
+#: More fields that come again than a table holds, behind and before others.
+MANY = st.tuples(st.integers(0, 70), st.sampled_from([0, 20, 60]), FEW).map(
+    lambda drawn: [*drawn[2], *((b"x-%d" % number, b"v" * drawn[1]) for number in range(drawn[0])), *drawn[2]]
+)
+BLOCKS = st.one_of(FEW, FEW, MANY).map(tuple)
 TABLE_SIZES = st.sampled_from([0, 40, 100, 300, 1000, 4095, 4096])
 
 

@@ -32,12 +32,17 @@ _LARGEST_SHIFT = 28
 _BLOCKS_KEPT, _BYTES_KEPT, _LARGEST_KEPT = 128, 1 << 16, 1 << 13
 #: Strings that a decoder keeps decoded, and the size in bytes of the largest one.
 _STRINGS_KEPT, _LARGEST_STRING = 64, 64
-#: Fields, names and header lists that an encoder keeps, and the size in bytes of the largest literal among them.
-_FIELDS_KEPT, _LARGEST_FIELD = 128, 2048
-#: How many fields wait for each one that gets into a full table.
+#: Literals that a decoder keeps decoded: their size in bytes all together, as a multiple of the largest header list,
+#: and at most.
+_LISTS_KEPT, _LITERALS_KEPT = 4, 1 << 18
+#: Names and header lists that an encoder keeps, fields of header lists of ordinary length, and the size in bytes of the
+#: largest literal among them, and of all together.
+_FIELDS_KEPT, _LARGEST_FIELD, _FIELD_BYTES_KEPT = 128, 2048, 1 << 18
+#: How many header lists have a field that waits for each field that gets into a full table.
 _PATIENCE = 64
-#: Blocks and fields of which it is remembered that they came before.
-_SIGHTINGS_KEPT = 128
+#: Blocks and fields of which it is remembered that they came before, while header lists are of ordinary length; and how
+#: many if they are longer, so that the fields of one list don't drive each other out.
+_SIGHTINGS_KEPT, _MOST_KEPT = 128, 2048
 
 #: Headers that the engine itself takes notice of.
 _LOOKED_AT = frozenset([b"content-length", b":status"])
@@ -108,7 +113,12 @@ class HeaderDecoder:
         self._max_list_size = max_list_size
         self._bytes_kept = 0
         self._sighted: set[int] = set()
+        self._sightings_kept = _SIGHTINGS_KEPT
         self._strings: dict[bytes, bytes] = {}
+        #: Literals with a spelled-out name, which mean the same whatever is in the table.
+        self._literals: dict[bytes, _Entry] = {}
+        self._literal_bytes = 0
+        self._literal_limit = min(_LISTS_KEPT * max_list_size, _LITERALS_KEPT)
         #: All that an index can mean: none for 0, then the static table, then the dynamic one, its newest entry first.
         self._entries: list[_Entry] = [_NO_ENTRY, *_STATIC_ENTRIES]
         self._table_size = 0
@@ -129,6 +139,8 @@ class HeaderDecoder:
         except (IndexError, HPACKDecodingError) as error:
             # An IndexError is a block that ends too early, or an index beyond the table.
             raise CompressionError(str(error)) from error
+        if 2 * len(decoded) > self._sightings_kept:
+            self._sightings_kept = min(2 * len(decoded), _MOST_KEPT)
         if self._table_changed:
             self._forget()
         elif size <= _LARGEST_KEPT:
@@ -142,11 +154,7 @@ class HeaderDecoder:
     def _keep(self, block: bytes, decoded: DecodedBlock, size: int) -> None:
         # Only what comes for the second time is kept: a block with a value that is never the same again would stay for
         # nothing, on each of thousands of connections.
-        key = hash(block)
-        if key not in self._sighted:
-            if len(self._sighted) >= _SIGHTINGS_KEPT:
-                self._sighted.clear()
-            self._sighted.add(key)
+        if not self._came_before(block):
             return
         self._bytes_kept += size + len(block)
         if self._bytes_kept > _BYTES_KEPT or len(self.blocks) >= _BLOCKS_KEPT:
@@ -154,9 +162,18 @@ class HeaderDecoder:
             self._bytes_kept = size + len(block)
         self.blocks[block] = decoded
 
+    def _came_before(self, octets: bytes) -> bool:
+        sighted, key = self._sighted, hash(octets)
+        if key in sighted:
+            return True
+        if len(sighted) >= self._sightings_kept:
+            sighted.clear()
+        sighted.add(key)
+        return False
+
     def _decode(self, block: bytes, headers: DecodedBlock) -> int:
         """Appends the fields of a block to the headers; returns the size of the list."""
-        entries, limit = self._entries, self._max_list_size
+        entries, literals, limit = self._entries, self._literals, self._max_list_size
         position, end, size, look = 0, len(block), 0, False
         while position < end:
             first = block[position]
@@ -177,9 +194,19 @@ class HeaderDecoder:
                     raise CompressionError("a table size update behind a field (RFC 7541, section 4.2)")
                 position = self._update_table_size(block, position)
                 continue
-            else:
+            elif first & 0x0F:
                 header, position = self._read_literal(block, position, 0x0F)
                 header, length, special = _entry(header)
+            else:
+                # Where it ends if both lengths are in one byte each. Octets that are no such field are never kept.
+                value_at = position + 2 + (block[position + 1] & 0x7F)
+                octets = block[position : value_at + 1 + (block[value_at] & 0x7F)]
+                entry = literals.get(octets)
+                if entry is None:
+                    entry, position = self._read_spelled_out(block, position, octets)
+                else:
+                    position += len(octets)
+                header, length, special = entry
             size += length
             if size > limit:
                 raise HeaderListTooLarge(f"a header list exceeds {limit} bytes")
@@ -188,6 +215,26 @@ class HeaderDecoder:
         if look:
             headers.look_through()
         return size
+
+    def _read_spelled_out(self, block: bytes, position: int, octets: bytes) -> tuple[_Entry, int]:
+        """Reads a literal with its name; keeps it if the octets are what it takes, and it has come before."""
+        end = position + len(octets)
+        size = octets[1]
+        if size < 0x7F and octets[size + 2] == len(octets) - size - 3 < 0x7F:
+            # Neither string is long, cut off or in the Huffman code.
+            entry = _entry((octets[2 : size + 2], octets[size + 3 :]))
+        else:
+            header, end = self._read_literal(block, position, 0x0F)
+            entry = _entry(header)
+            if end - position != len(octets):
+                return entry, end
+        if self._came_before(octets):
+            self._literal_bytes += entry[1] + len(octets)
+            if self._literal_bytes > self._literal_limit:
+                self._literals.clear()
+                self._literal_bytes = entry[1] + len(octets)
+            self._literals[octets] = entry
+        return entry, end
 
     def _read_literal(self, block: bytes, position: int, mask: int) -> tuple[Header, int]:
         index = block[position] & mask
@@ -291,13 +338,18 @@ class HeaderEncoder:
         #: The bytes of header lists that are what they were; look here first. Emptied in place, never replaced.
         self.blocks: dict[tuple[Header, ...], bytes] = {}
         self._fields: dict[Header, bytes] = {}
+        self._field_bytes = 0
         self._names: dict[bytes, bytes] = {}
         self._sighted: set[int] = set()
+        #: How many fields are kept, and remembered to have come before.
+        self._kept = _SIGHTINGS_KEPT
         #: The dynamic table, oldest entry first: the number of each is how many had been inserted with it.
         self._table: dict[Header, int] = {}
         self._inserted = 0
-        #: Fields that did not get into the full table since the last one that did.
+        #: Lists with a field that did not get into the full table since the last one that did, and whether the one that
+        #: is being encoded is such.
         self._waiting = 0
+        self._refused = False
         self._table_size = 0
         self._max_table_size = DEFAULT_TABLE_SIZE
         #: The smallest size of the table since the last block, if the peer hasn't been told of it.
@@ -317,6 +369,8 @@ class HeaderEncoder:
     def encode(self, headers: Sequence[Header]) -> bytes:
         """Encodes a header list that isn't in ``blocks``."""
         parts = [] if self._smallest is None else self._size_updates()
+        if 2 * len(headers) > self._kept:
+            self._kept = min(2 * len(headers), _MOST_KEPT)
         fields = self._fields
         keep = not parts and type(headers) is tuple
         for header in headers:
@@ -326,6 +380,9 @@ class HeaderEncoder:
                 # A literal may be in the table next time.
                 keep = keep and header in fields
             parts.append(part)
+        if self._refused:
+            self._refused = False
+            self._waiting += 1
         block = b"".join(parts)
         if keep:
             if len(self.blocks) >= _FIELDS_KEPT:
@@ -350,7 +407,7 @@ class HeaderEncoder:
             return self._keep(header, _integer(index, 0x7F, _INDEXED))
         key = hash(header)
         if key not in self._sighted:
-            if len(self._sighted) >= _SIGHTINGS_KEPT:
+            if len(self._sighted) >= self._kept:
                 self._sighted.clear()
             self._sighted.add(key)
             return self._literal(header)
@@ -371,15 +428,16 @@ class HeaderEncoder:
         """
         if self._table_size + size <= self._max_table_size:
             return False
-        self._waiting += 1
-        if self._waiting < _PATIENCE:
-            return True
-        self._waiting = 0
-        return False
+        self._refused = self._waiting < _PATIENCE
+        if not self._refused:
+            self._waiting = 0
+        return self._refused
 
     def _keep(self, header: Header, encoded: bytes) -> bytes:
-        if len(self._fields) >= _FIELDS_KEPT:
+        self._field_bytes += len(encoded)
+        if len(self._fields) >= self._kept or self._field_bytes > _FIELD_BYTES_KEPT:
             self._fields.clear()
+            self._field_bytes = len(encoded)
         self._fields[header] = encoded
         return encoded
 
@@ -408,6 +466,7 @@ class HeaderEncoder:
 
     def _forget(self) -> None:
         self._fields.clear()
+        self._field_bytes = 0
         self.blocks.clear()
 
 
