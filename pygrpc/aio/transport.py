@@ -62,8 +62,11 @@ class Transport(asyncio.Protocol, Generic[C]):
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         # What comes of these bytes goes out in one write below, so nobody needs to schedule one.
-        self._flush_scheduled = True
-        self.core.receive_data(data, self._loop.time())
+        held = self.hold()
+        try:
+            self.core.receive_data(data, self._loop.time())
+        finally:
+            self._flush_scheduled = held
         self.flush()
 
     @property
@@ -102,7 +105,11 @@ class Transport(asyncio.Protocol, Generic[C]):
         """Writes what is queued at the end of this turn of the loop."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
 
     def hold(self) -> bool:
         """Keeps back what is about to be queued, until ``release``; returns what that has to be told."""
@@ -126,8 +133,7 @@ class Transport(asyncio.Protocol, Generic[C]):
             self.flush_soon()
 
     def flush(self) -> None:
-        """Writes what is queued."""
-        self._flush_scheduled = False
+        """Writes what is queued, without waiting for what else this turn of the loop brings."""
         transport = self._transport
         if transport is None:
             return

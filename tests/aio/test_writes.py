@@ -1,12 +1,15 @@
-"""When a server writes: a lone call at once, several calls together."""
+"""When a connection writes: a lone call at once, several calls together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 import pygrpc
 from pygrpc import aio
+from pygrpc.aio.transport import Transport
 from pygrpc.core.framing import frame_message
 from pygrpc.core.http2 import Http2Settings, create_engine
 from tests.core.engine_bench import Recorder
@@ -90,3 +93,71 @@ async def test_answers_of_one_turn_share_a_write() -> None:
         await asyncio.wait_for(done.wait(), 20)
         (written,) = client.wire.written
         assert written.count(frame_message(b"x")) == 5
+
+
+class Turns:
+    """A loop of which the test runs the turns."""
+
+    def __init__(self) -> None:
+        self.ready: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.ready.append(callback)
+
+    def time(self) -> float:
+        return 0.0
+
+    def turn(self) -> None:
+        ready, self.ready = self.ready, []
+        for callback in ready:
+            callback()
+
+
+class Output:
+    """A core that has something to write, or fails."""
+
+    failure = None
+    closing = sending_paused = False
+    ready = True
+
+    def __init__(self) -> None:
+        self.queued: list[bytes] = []
+
+    def data_to_send(self) -> bytes:
+        return self.queued.pop(0) if self.queued else b""
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        raise ZeroDivisionError
+
+
+def test_a_writer_who_flushes_by_itself_needs_one_turn_for_all_messages() -> None:
+    loop, core, wire = Turns(), Output(), Wire()
+    transport: Transport[Any] = Transport(cast(Any, loop))
+    transport.core, transport._transport = core, wire
+    for number in range(5):
+        core.queued.append(b"%d" % number)
+        transport.flush_soon()
+        transport.flush()
+    assert wire.written == [b"0", b"1", b"2", b"3", b"4"]
+    assert len(loop.ready) == 1
+    core.queued.append(b"last")
+    transport.flush_soon()
+    loop.turn()
+    assert wire.written[-1] == b"last"
+    core.queued.append(b"of the next turn")
+    transport.flush_soon()
+    loop.turn()
+    assert wire.written[-1] == b"of the next turn"
+    assert not loop.ready
+
+
+def test_an_error_while_bytes_are_handled_holds_no_output_back() -> None:
+    loop, core, wire = Turns(), Output(), Wire()
+    transport: Transport[Any] = Transport(cast(Any, loop))
+    transport.core, transport._transport = core, wire
+    with pytest.raises(ZeroDivisionError):
+        transport.data_received(b"x")
+    core.queued.append(b"goodbye")
+    transport.flush_soon()
+    loop.turn()
+    assert wire.written == [b"goodbye"]
