@@ -53,6 +53,8 @@ class Options:
         head_start: The time that an address has for itself before the next one is tried too.
         enable_http_proxy: Whether the target may be reached through an HTTP proxy.
         http_proxy: The URL of that proxy, or empty for none; None for what the environment says.
+        max_connections_per_subchannel: Connections to one address at most, whatever the service config says.
+        inhibit_health_checking: Whether the health of servers is not watched, whatever the service config says.
     """
 
     max_receive_message_length: int = 4 << 20
@@ -86,6 +88,8 @@ class Options:
     head_start: float = 0.25
     enable_http_proxy: bool = True
     http_proxy: str | None = None
+    max_connections_per_subchannel: int = 10
+    inhibit_health_checking: bool = False
 
     @property
     def request_compression(self) -> int:
@@ -153,6 +157,10 @@ def _size(value: Any) -> int:
     return min(max(int(value), 0), 2**31 - 1)
 
 
+def _at_least_one(value: Any) -> int:
+    return max(int(value), 1)
+
+
 def _frame_size(value: Any) -> int:
     # RFC 9113, section 6.5.2: SETTINGS_MAX_FRAME_SIZE is between 2^14 and 2^24-1.
     return min(max(int(value), 16_384), 2**24 - 1)
@@ -208,6 +216,8 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.enable_http_proxy": ("enable_http_proxy", bool),
     "grpc.http_proxy": ("http_proxy", _text),
     "grpc.happy_eyeballs_connection_attempt_delay_ms": ("head_start", _head_start),
+    "grpc.max_connections_per_subchannel_cap": ("max_connections_per_subchannel", _at_least_one),
+    "grpc.inhibit_health_checking": ("inhibit_health_checking", bool),
 }
 
 #: What asks for something that this library does in any case, or that no call can tell.
@@ -241,10 +251,8 @@ _WITHOUT_EFFECT = frozenset(
         "grpc.max_connection_idle_ms",
         "grpc.max_connection_age_ms",
         "grpc.max_connection_age_grace_ms",
-        "grpc.max_connections_per_subchannel_cap",
         "grpc.dns_ares_query_timeout",
         "grpc.dns_enable_srv_queries",
-        "grpc.inhibit_health_checking",
         "grpc.enable_channelz",
         "grpc.max_channel_trace_event_memory_per_node",
         "grpc.http2.true_binary",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -15,10 +16,11 @@ from pygrpc._tls import ClientSecurity
 from pygrpc.aio.transport import Transport
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.balancing import Endpoint, Subchannel
-from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_call import ClientCall, RequestHeaders
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
-from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
+from pygrpc.core.configuration import channel_settings, default_policy, http2_settings, user_agent
+from pygrpc.core.headers import request_headers
 from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.proxies import TUNNEL, Tunnel, TunnelHandshake, find_proxy
 from pygrpc.core.service_config import ServiceConfig
@@ -171,6 +173,7 @@ class Connections:
         self.security = security
         self.http2_settings: Http2Settings = http2_settings(options)
         self._naming = Naming(self, target, find_proxy(target, options, os.environ))
+        self._options = options
         self._authority = authority
         self._opener = opener
         self._on_state = on_state
@@ -203,6 +206,11 @@ class Connections:
             transport.release(held, lone=len(transport.core.calls) == 1)
 
     # ChannelShell.
+
+    def request_headers(self, path: str) -> RequestHeaders:
+        """What makes the header block of a call that the channel makes for itself."""
+        start = (path, self._authority, self.security.scheme, user_agent(self._options))
+        return functools.partial(request_headers, *start, encoding=None, metadata=[])
 
     def on_state(self, state: ChannelConnectivity) -> None:
         """The channel has a new state."""

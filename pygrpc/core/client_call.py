@@ -116,6 +116,8 @@ class ClientCall(Call):
     """One call as its client sees it."""
 
     side = "CLIENT"
+    #: Whether the channel makes it for itself, so that it is no concern of users.
+    internal = False
 
     state = ClientState.IDLE
     initial_metadata: RawMetadata | None = None

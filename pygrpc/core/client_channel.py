@@ -13,25 +13,39 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
 from pygrpc.core.balancing.pick_first import PickFirst
-from pygrpc.core.balancing.policy import Balancer, Endpoint, Fail, FixedPicker, Pick, Picker, QueuePicker
+from pygrpc.core.balancing.policy import (
+    NOT_SENT,
+    Balancer,
+    Endpoint,
+    Fail,
+    FixedPicker,
+    Pick,
+    Picker,
+    PickResult,
+    QueuePicker,
+)
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
+from pygrpc.core.balancing.switching import Switch
 from pygrpc.core.call_factory import CallFactory, Calls, DeferringFactory
-from pygrpc.core.client_call import DEADLINE_EXCEEDED, REPLAY_LIMIT, ClientCall
+from pygrpc.core.client_call import DEADLINE_EXCEEDED, REPLAY_LIMIT, ClientCall, RequestHeaders
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.deadlines import Appointment, Deadlines
 from pygrpc.core.deferred_call import DeferredCall
+from pygrpc.core.health_check import WATCH, HealthCheck
 from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
+_LOGGER = logging.getLogger("pygrpc")
 _IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
 
 
@@ -48,6 +62,8 @@ class ChannelSettings:
         retry_buffer: Bytes of requests that a call with a policy keeps for further attempts.
         head_start: The time that an address has for itself before pick_first tries the next one too.
         take_configs: Whether the service configs of resolvers count.
+        max_connections: Connections to one address at most, whatever the service config says (gRFC A105).
+        inhibit_health_checking: Whether health is not watched, whatever the service config says (gRFC A17).
     """
 
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
@@ -58,6 +74,8 @@ class ChannelSettings:
     retry_buffer: int = REPLAY_LIMIT
     head_start: float = PickFirst.head_start
     take_configs: bool = True
+    max_connections: int = 10
+    inhibit_health_checking: bool = False
 
 
 class ChannelShell(Connector, Protocol):
@@ -72,6 +90,9 @@ class ChannelShell(Connector, Protocol):
 
     def stop_resolving(self) -> None:
         """Nobody is interested in the target any more, until ``resolve`` is called again."""
+
+    def request_headers(self, path: str) -> RequestHeaders:
+        """What makes the header block of a call that the channel makes for itself."""
 
     def on_state(self, state: ChannelConnectivity) -> None:
         """The channel has a new state."""
@@ -121,7 +142,7 @@ class ClientChannel:
         self.calls = self._early_calls
         #: Calls that wait for the service config, in order.
         self._deferred: dict[DeferredCall, None] = {}
-        self._balancer: Balancer | None = None
+        self._balancer: Switch | None = None
         self._picker: Picker = QueuePicker(self._leave_idle)
         self._subchannels: dict[Subchannel, None] = {}
         self._connections: dict[ClientConnection, Subchannel] = {}
@@ -165,19 +186,51 @@ class ClientChannel:
     def _pick(self, call: ClientCall) -> None:
         if call.ended:
             return
-        result = self._picker.pick(call)
+        try:
+            result = self._checked(self._picker.pick(call))
+        except Exception as error:
+            _LOGGER.exception("the picker of the load balancing policy raised")
+            text = f"the picker of the load balancing policy raised {type(error).__name__}: {error}"
+            result = Fail(Status(StatusCode.INTERNAL, text), drop=True)
         if isinstance(result, Pick):
-            connection = result.subchannel.connection
+            connection, on_done = result.subchannel.connection, result.on_done
             if connection is not None:
-                call.on_end = result.on_done
+                if on_done is not None:
+                    call.on_end = functools.partial(self._over, connection, on_done)
                 connection.now = self.now
                 connection.start(call)
                 return
+            if on_done is not None:
+                self._tell(on_done, NOT_SENT)
         elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
         self._waiting[call] = None
         call.stop_waiting = functools.partial(self._waiting.pop, call, None)
+
+    @staticmethod
+    def _checked(result: PickResult) -> PickResult:
+        if isinstance(result, Pick):
+            if isinstance(result.subchannel, Subchannel):
+                return result
+        elif result is None or (isinstance(result, Fail) and isinstance(result.status, Status)):
+            return result
+        raise TypeError(f"pick returns a Pick of a subchannel, a Fail or QUEUE, not {result!r}")
+
+    def _over(self, connection: ClientConnection, on_done: Callable[[Status], None], status: Status) -> None:
+        # It is the connection that knows the time now.
+        self.now = max(self.now, connection.now)
+        self._tell(on_done, status)
+        if self._picker_is_new or self._events:
+            self._do(lambda: None, self.now)
+
+    @staticmethod
+    def _tell(on_done: Callable[[Status], None], status: Status) -> None:
+        """Tells a policy how a call has ended; what it raises is no business of the call."""
+        try:
+            on_done(status)
+        except Exception:
+            _LOGGER.exception("on_done of a load balancing policy's pick raised")
 
     def _pick_again(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -273,15 +326,16 @@ class ClientChannel:
             config = None
         if not isinstance(config, InvalidServiceConfig):
             self._factory.configure(config or self._own_config)
+            for subchannel in list(self._subchannels):
+                self._configure(subchannel)
         elif self.calls is not self._factory:
             self._resolution_failed(f"the service config that came with the addresses is invalid: {config}")
             return
         self.calls = self._factory
-        policy_config = self._use_policy()
         self._resolver_backoff.reset()
         self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
         if endpoints:
-            self._balancer.update(endpoints, policy_config)
+            self._balancer.update(endpoints, self._factory.config.policy or (self._default_policy, None))
         else:
             self._balancer.resolution_failed("the target's name has no addresses")
 
@@ -318,6 +372,8 @@ class ClientChannel:
         subchannel = self._connections.get(connection)
         if subchannel is not None:
             subchannel.connection_left(connection)
+            if subchannel.connection is not None:
+                self._look_for_short_cut()
 
     def unsent(self, calls: Sequence[ClientCall], now: float) -> None:
         """Calls have to be picked for again, since no server has handled them."""
@@ -325,6 +381,9 @@ class ClientChannel:
 
     def _unsent(self, calls: Sequence[ClientCall]) -> None:
         for call in calls:
+            on_end, call.on_end = call.on_end, None
+            if on_end is not None:
+                on_end(NOT_SENT)
             self._pick(call)
 
     def connection_lost(self, connection: ClientConnection, now: float) -> None:
@@ -384,18 +443,10 @@ class ClientChannel:
             self.state = state
             self._shell.on_state(state)
 
-    # The policy.
-
-    def _use_policy(self) -> Any:
-        """Makes the policy of the service config, unless it is the one that there is; returns its configuration."""
-        policy, config = self._factory.config.policy or (self._default_policy, None)
-        if type(self._balancer) is not policy:
-            if self._balancer is not None:
-                self._balancer.close()
-            self._balancer = policy(self)
-            if isinstance(self._balancer, PickFirst):
-                self._balancer.head_start = self._settings.head_start
-        return config
+    def _adjust(self, policy: Balancer) -> None:
+        """Tells a new policy what the options have for it."""
+        if isinstance(policy, PickFirst):
+            policy.head_start = self._settings.head_start
 
     # Idleness.
 
@@ -405,7 +456,7 @@ class ClientChannel:
         if self._balancer is not None:
             self._balancer.exit_idle()
             return
-        self._use_policy()
+        self._balancer = Switch(self, self._adjust)
         self._picker = QueuePicker()
         self._move(_CONNECTING)
         if self._settings.idle_timeout is not None:
@@ -415,7 +466,8 @@ class ClientChannel:
     def _check_idle(self) -> None:
         assert self._settings.idle_timeout is not None
         used_at = max((connection.used_at for connection in self._connections), default=0.0)
-        busy = self._waiting or self._deferred or any(connection.calls for connection in self._connections)
+        on_connections = any(connection.all_calls() for connection in self._connections)
+        busy = self._waiting or self._deferred or on_connections
         self._idle_at = (self.now if busy else used_at) + self._settings.idle_timeout
         if self._idle_at <= self.now:
             self._stop(_IDLE)
@@ -435,7 +487,11 @@ class ClientChannel:
     # Helper: what policies ask for.
 
     def create_subchannel(
-        self, endpoint: Endpoint, on_change: Callable[[Subchannel, ChannelConnectivity], None]
+        self,
+        endpoint: Endpoint,
+        on_change: Callable[[Subchannel, ChannelConnectivity], None],
+        *,
+        health: bool = True,
     ) -> Subchannel:
         """Makes a subchannel; its changes are told one after the other."""
 
@@ -444,9 +500,24 @@ class ClientChannel:
 
         backoff = Backoff(self._settings.backoff, self.random)
         timeout = self._settings.min_connect_timeout
-        subchannel = Subchannel(endpoint, self._shell, backoff, timeout, changed, self._forget)
+        subchannel = Subchannel(endpoint, self._shell, backoff, timeout, changed, self._forget, self._do, health)
         self._subchannels[subchannel] = None
+        self._configure(subchannel)
         return subchannel
+
+    def _configure(self, subchannel: Subchannel) -> None:
+        """Tells a subchannel what the service config has for it."""
+        config, settings = self._factory.config, self._settings
+        subchannel.allow_connections(min(config.max_connections, settings.max_connections), self.now)
+        service = config.health_service
+        if settings.inhibit_health_checking or not subchannel.health:
+            service = None
+        if service != subchannel.watched_service:
+            check = None
+            if service is not None:
+                backoff = Backoff(settings.backoff, self.random)
+                check = HealthCheck(subchannel, service, self._shell.request_headers(WATCH), backoff, self._do)
+            subchannel.check_health(check, self.now)
 
     def _forget(self, subchannel: Subchannel) -> None:
         self._subchannels.pop(subchannel, None)
@@ -457,10 +528,14 @@ class ClientChannel:
             return
         self._picker = picker
         self._picker_is_new = True
+        self._look_for_short_cut()
+        self._move(state)
+
+    def _look_for_short_cut(self) -> None:
+        picker = self._picker
         self.direct = None
         if isinstance(picker, FixedPicker) and isinstance(picker.result, Pick) and picker.result.on_done is None:
             self.direct = picker.result.subchannel.connection
-        self._move(state)
 
     def request_resolution(self) -> None:
         """Resolves again, as soon as that may be."""

@@ -1,5 +1,7 @@
 """The client's end of a connection: starting calls within the server's limit, and leaving when the server says so."""
 
+import functools
+from collections.abc import Callable
 from typing import Protocol
 
 from pygrpc.core.call import Call
@@ -30,8 +32,9 @@ class ClientConnectionOwner(Protocol):
 class ClientConnection(Connection):
     """A connection to a server.
 
-    Calls beyond the server's MAX_CONCURRENT_STREAMS wait here in order. After a GOAWAY the calls that the server
-    handles finish, and ``closing`` becomes true behind the last of them.
+    Calls beyond the server's MAX_CONCURRENT_STREAMS wait here in order. Several connections to one address may share
+    their queue: then a call goes to the first of them that has room (gRFC A105), and leaving one loses none. After a
+    GOAWAY the calls that the server handles finish, and ``closing`` becomes true behind the last of them.
     """
 
     def __init__(
@@ -44,6 +47,10 @@ class ClientConnection(Connection):
         """Makes a connection on which the preface is queued; calls may start right away."""
         self._owner = owner
         self._queue: dict[ClientCall, None] = {}
+        #: The connections that share the queue, this one among them; None while it is alone.
+        self._group: list[ClientConnection] | None = None
+        #: Called when a call has to wait for a stream, for who may make another connection; or None.
+        self.on_full: Callable[[], None] | None = None
         #: Whether no new call may start: the server said GOAWAY, the identifiers are used up, or we want to leave.
         self.draining = False
         #: The first bytes of the server until there are enough to tell what it speaks, then None.
@@ -58,23 +65,54 @@ class ClientConnection(Connection):
         return self.failure is not None or (self.draining and not self.calls)
 
     def all_calls(self) -> list[ClientCall]:
-        """The calls that are on streams or wait for one."""
-        return [call for call in self.calls.values() if isinstance(call, ClientCall)] + list(self._queue)
+        """The user's calls that are on streams or wait for one; a queue that is shared counts for its first owner."""
+        calls = [call for call in self.calls.values() if isinstance(call, ClientCall)]
+        if self._group is None or self._group[0] is self:
+            calls += self._queue
+        return [call for call in calls if not call.internal]
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether calls wait for a stream."""
+        return bool(self._queue)
 
     def start(self, call: ClientCall) -> None:
         """Starts a call, or lets it wait while the server allows no more streams; not to be called when draining."""
         if len(self.calls) < self.engine.peer_max_concurrent_streams and not self._queue:
             self._open(call)
         else:
-            self._queue[call] = None
-            call.stop_waiting = lambda: self._queue.pop(call, None)
+            self._wait(call)
+            if self.on_full is not None:
+                self._open_on(self._group or [])
+                if self._queue:
+                    self.on_full()
+
+    def join(self, other: "ClientConnection") -> None:
+        """Shares the queue of another connection to the same address; this one has none of its own yet."""
+        group = other._group
+        if group is None:
+            group = other._group = [other]
+        group.append(self)
+        self._group, self._queue = group, other._queue
+        self._open_waiting()
+
+    def _wait(self, call: ClientCall) -> None:
+        queue = self._queue
+        queue[call] = None
+        call.stop_waiting = functools.partial(queue.pop, call, None)
+
+    def _open_on(self, group: "list[ClientConnection]") -> None:
+        for other in list(group):
+            if other is not self and other._queue:
+                other.now = max(self.now, other.now)
+                other._open_waiting()
 
     def _open(self, call: ClientCall) -> None:
         timeout = None if call.deadline is None else call.deadline - self.now
         try:
             call.stream_id = self.engine.open_stream(call.request_headers(timeout), end_stream=False)
         except StreamsExhausted:
-            self._queue[call] = None
+            self._wait(call)
             self.drain()
             return
         except HeadersTooLarge as error:
@@ -108,12 +146,20 @@ class ClientConnection(Connection):
         if self.draining:
             return
         self.draining = True
-        unsent, self._queue = list(self._queue), {}
-        for call in unsent:
+        group, self._group = self._group, None
+        queue, self._queue = self._queue, {}
+        if group is not None:
+            group.remove(self)
+            if group:
+                # The others go on with those that wait.
+                queue = {}
+        for call in queue:
             call.stop_waiting = None
         self._owner.on_draining()
-        if unsent:
-            self._owner.on_unsent(unsent)
+        if queue:
+            self._owner.on_unsent(list(queue))
+        if group:
+            self._open_on(group)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Takes bytes from the server."""

@@ -64,6 +64,8 @@ def channel_settings(options: Options) -> ChannelSettings:
         retry_buffer=options.retry_buffer,
         head_start=options.head_start,
         take_configs=not options.ignore_resolver_config,
+        max_connections=options.max_connections_per_subchannel,
+        inhibit_health_checking=options.inhibit_health_checking,
     )
 
 

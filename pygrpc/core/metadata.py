@@ -52,6 +52,11 @@ _OVERRIDDEN = frozenset(
 )
 
 
+def is_key(text: str) -> bool:
+    """Whether a text may be the key of metadata."""
+    return _KEY.fullmatch(text) is not None
+
+
 class InvalidMetadata(ValueError):
     """Metadata of the user can't be sent; the text says which key or value and why."""
 

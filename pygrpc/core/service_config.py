@@ -5,21 +5,19 @@ strict about the fields that are known, as those documents ask, and passes over 
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pygrpc.core.balancing import Balancer, InvalidConfig, find
+from pygrpc.core.balancing.config import JsonObject, parse_policy, shown
 from pygrpc.status import CODES, StatusCode
 
 #: gRFC A6: the attempts of a call are never more than this.
 MAX_ATTEMPTS = 5
-_DURATION = re.compile(r"(-?[0-9]{1,12})(\.[0-9]{1,9})?s")
-_NUMBERS = re.compile(r"[0-9]{1,18}")
 
 
-class InvalidServiceConfig(ValueError):
+class InvalidServiceConfig(InvalidConfig):
     """A service config can't be understood; the text names the field."""
 
 
@@ -100,12 +98,14 @@ class ServiceConfig:
         policy: The load balancing policy and its configuration, or None for the default.
         throttling: When retries are given up, or None.
         health_service: The service whose health decides whether a backend gets calls, or None.
+        max_connections: Connections to one address at most.
     """
 
     methods: Mapping[str, MethodConfig] = field(default_factory=dict)
     policy: tuple[type[Balancer], Any] | None = None
     throttling: RetryThrottling | None = None
     health_service: str | None = None
+    max_connections: int = 1
 
     def method(self, path: str) -> MethodConfig | None:
         """What holds for a method, by the most specific name.
@@ -129,115 +129,38 @@ def parse_service_config(text: str | bytes) -> ServiceConfig:
         config = json.loads(text)
     except ValueError as error:
         raise InvalidServiceConfig(f"the service config is no JSON: {error}") from None
-    reader = _Object(config, "the service config")
+    try:
+        return _service_config(JsonObject(config, "the service config", root=True))
+    except InvalidConfig as error:
+        raise InvalidServiceConfig(str(error)) from None
+
+
+def _service_config(config: JsonObject) -> ServiceConfig:
     return ServiceConfig(
-        methods=_methods(reader),
-        policy=parse_policy(reader),
-        throttling=reader.object("retryThrottling", _throttling),
-        health_service=reader.object("healthCheckConfig", lambda health: health.get("serviceName", str)),
+        methods=_methods(config),
+        policy=parse_policy(config, "loadBalancingConfig") or _older_policy(config),
+        throttling=config.object("retryThrottling", _throttling),
+        health_service=config.object("healthCheckConfig", lambda health: health.get("serviceName", str)),
+        max_connections=config.object("connectionScaling", _max_connections) or 1,
     )
 
 
-class _Object:
-    """A JSON object, and where it is, for error messages."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            raise InvalidServiceConfig(f"{where} must be an object, not {_shown(value)}")
-        self._value: dict[str, Any] = value
-        self._where = where
-
-    def place(self, name: str) -> str:
-        return name if self._where == "the service config" else f"{self._where}.{name}"
-
-    def error(self, name: str, rule: str) -> InvalidServiceConfig:
-        return InvalidServiceConfig(f"{self.place(name)} must be {rule}, not {_shown(self._value.get(name))}")
-
-    def has(self, name: str) -> bool:
-        return self._value.get(name) is not None
-
-    def get(self, name: str, kind: type) -> Any:
-        """The value of a field, or None."""
-        value = self._value.get(name)
-        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            names = {str: "a string", bool: "true or false", list: "a list", dict: "an object"}
-            raise self.error(name, names[kind])
-        return value
-
-    def object(self, name: str, read: "Callable[[_Object], Any]") -> Any:
-        """What an object becomes, or None."""
-        return read(_Object(self._value[name], self.place(name))) if self.has(name) else None
-
-    def objects(self, name: str) -> "list[_Object]":
-        """The objects of a list; empty if there is none."""
-        return [_Object(each, f"{self.place(name)}[{index}]") for index, each in enumerate(self.get(name, list) or ())]
-
-    def only_key(self) -> str:
-        if len(self._value) != 1:
-            keys = ", ".join(self._value) or "none"
-            raise InvalidServiceConfig(f"{self._where} must have one key, the policy's name, not {keys}")
-        return next(iter(self._value))
-
-    def duration(self, name: str) -> float | None:
-        """A time in seconds, such as ``1.5s``."""
-        value = self._value.get(name)
-        if value is None:
-            return None
-        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-        if match is None or value.startswith("-"):
-            raise self.error(name, 'a time in seconds such as "1.5s"')
-        return float(value[:-1])
-
-    def positive_duration(self, name: str) -> float:
-        seconds = self.duration(name)
-        if not seconds:
-            raise self.error(name, 'a time above zero, such as "0.1s"')
-        return seconds
-
-    def size(self, name: str) -> int | None:
-        """A number of bytes, as a number or, like all 64-bit numbers in proto3's JSON, as a string."""
-        value = self._value.get(name)
-        if isinstance(value, str) and _NUMBERS.fullmatch(value):
-            return int(value)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-            return value
-        raise self.error(name, "a number of bytes")
-
-    def number(self, name: str) -> float:
-        """A number above zero."""
-        value = self._value.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
-            raise self.error(name, "a number above zero")
-        return value
-
-    def attempts(self) -> int:
-        value = self._value.get("maxAttempts")
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-            raise self.error("maxAttempts", "a whole number above 1")
-        return min(value, MAX_ATTEMPTS)
-
-    def codes(self, name: str) -> frozenset[StatusCode]:
-        found = set()
-        for value in self.get(name, list) or ():
-            code = None
-            if isinstance(value, str):
-                code = StatusCode.__members__.get(value.upper())
-            elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(CODES):
-                code = CODES[value]
-            if code is None:
-                raise InvalidServiceConfig(f"{self.place(name)} has {_shown(value)}, which is no status code")
-            found.add(code)
-        return frozenset(found)
+def _max_connections(scaling: JsonObject) -> int:
+    return scaling.whole("maxConnectionsPerSubchannel", 1, 0, 2**32 - 1)
 
 
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _older_policy(config: JsonObject) -> tuple[type[Balancer], Any] | None:
+    # The older field, a name in capitals.
+    name = config.get("loadBalancingPolicy", str)
+    if name is None:
+        return None
+    policy = find(name.lower())
+    if policy is None:
+        raise config.error("loadBalancingPolicy", "the name of a policy that is known")
+    return policy, policy.parse_config({})
 
 
-def _methods(config: _Object) -> dict[str, MethodConfig]:
+def _methods(config: JsonObject) -> dict[str, MethodConfig]:
     methods: dict[str, MethodConfig] = {}
     for entry in config.objects("methodConfig"):
         parsed = _method(entry)
@@ -247,14 +170,14 @@ def _methods(config: _Object) -> dict[str, MethodConfig]:
                 raise name.error("service", f"given with the method {method!r}")
             path = f"/{service}/{method}" if service else ""
             if path in methods:
-                raise InvalidServiceConfig(f"{entry.place('name')} repeats {path or 'the default'}")
+                raise InvalidConfig(f"{entry.place('name')} repeats {path or 'the default'}")
             methods[path] = parsed
     return methods
 
 
-def _method(entry: _Object) -> MethodConfig:
+def _method(entry: JsonObject) -> MethodConfig:
     if entry.has("retryPolicy") and entry.has("hedgingPolicy"):
-        raise InvalidServiceConfig(f"{entry.place('retryPolicy')} and hedgingPolicy exclude each other")
+        raise InvalidConfig(f"{entry.place('retryPolicy')} and hedgingPolicy exclude each other")
     return MethodConfig(
         timeout=entry.duration("timeout"),
         wait_for_ready=entry.get("waitForReady", bool),
@@ -265,12 +188,12 @@ def _method(entry: _Object) -> MethodConfig:
     )
 
 
-def _retry(policy: _Object) -> RetryPolicy:
-    codes = policy.codes("retryableStatusCodes")
+def _retry(policy: JsonObject) -> RetryPolicy:
+    codes = _codes(policy, "retryableStatusCodes")
     if not codes:
         raise policy.error("retryableStatusCodes", "a list of status codes")
     return RetryPolicy(
-        max_attempts=policy.attempts(),
+        max_attempts=_attempts(policy),
         initial_backoff=policy.positive_duration("initialBackoff"),
         max_backoff=policy.positive_duration("maxBackoff"),
         backoff_multiplier=policy.number("backoffMultiplier"),
@@ -278,12 +201,12 @@ def _retry(policy: _Object) -> RetryPolicy:
     )
 
 
-def _hedging(policy: _Object) -> HedgingPolicy:
+def _hedging(policy: JsonObject) -> HedgingPolicy:
     delay = policy.duration("hedgingDelay") or 0.0
-    return HedgingPolicy(policy.attempts(), delay, policy.codes("nonFatalStatusCodes"))
+    return HedgingPolicy(_attempts(policy), delay, _codes(policy, "nonFatalStatusCodes"))
 
 
-def _throttling(throttling: _Object) -> RetryThrottling:
+def _throttling(throttling: JsonObject) -> RetryThrottling:
     tokens = throttling.number("maxTokens")
     if tokens > 1000:
         raise throttling.error("maxTokens", "a number up to 1000")
@@ -294,38 +217,22 @@ def _throttling(throttling: _Object) -> RetryThrottling:
     return RetryThrottling(int(tokens * 1000), ratio)
 
 
-def parse_policy(config: Any, where: str = "loadBalancingConfig") -> tuple[type[Balancer], Any] | None:
-    """Reads the load balancing policy of a service config, or a list of policies within another's configuration.
+def _attempts(policy: JsonObject) -> int:
+    attempts = policy.whole("maxAttempts", 0, 2)
+    if not attempts:
+        raise policy.error("maxAttempts", "a whole number above 1")
+    return min(attempts, MAX_ATTEMPTS)
 
-    Args:
-        config: The service config, or the list.
-        where: What the list is called in error messages.
 
-    Returns:
-        The first policy of the list that is known, with its configuration; None without a list.
-
-    Raises:
-        InvalidServiceConfig: No policy is known, or the configuration of one is wrong.
-    """
-    if not isinstance(config, _Object):
-        config = _Object({where: config}, "the service config")
-    entries: Sequence[_Object] = config.objects(where)
-    unknown = []
-    for entry in entries:
-        name = entry.only_key()
-        policy = find(name)
-        if policy is not None:
-            try:
-                return policy, policy.parse_config(entry.get(name, dict) or {})
-            except InvalidConfig as error:
-                raise InvalidServiceConfig(f"{entry.place(name)}: {error}") from None
-        unknown.append(name)
-    if unknown:
-        raise InvalidServiceConfig(f"{config.place(where)} names no policy that is known: {', '.join(unknown)}")
-    if where == "loadBalancingConfig" and config.has("loadBalancingPolicy"):
-        # The older field, a name in capitals.
-        policy = find(config.get("loadBalancingPolicy", str).lower())
-        if policy is None:
-            raise config.error("loadBalancingPolicy", "the name of a policy that is known")
-        return policy, policy.parse_config({})
-    return None
+def _codes(policy: JsonObject, name: str) -> frozenset[StatusCode]:
+    found = set()
+    for value in policy.get(name, list) or ():
+        code = None
+        if isinstance(value, str):
+            code = StatusCode.__members__.get(value.upper())
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(CODES):
+            code = CODES[value]
+        if code is None:
+            raise InvalidConfig(f"{policy.place(name)} has {shown(value)}, which is no status code")
+        found.add(code)
+    return frozenset(found)

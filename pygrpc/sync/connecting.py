@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import random
 import socket
@@ -15,10 +16,11 @@ from pygrpc._naming import Naming
 from pygrpc._tls import ClientSecurity
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.balancing import Subchannel
-from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_call import ClientCall, RequestHeaders
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
-from pygrpc.core.configuration import channel_settings, default_policy, http2_settings
+from pygrpc.core.configuration import channel_settings, default_policy, http2_settings, user_agent
+from pygrpc.core.headers import request_headers
 from pygrpc.core.proxies import TUNNEL, TunnelHandshake, find_proxy
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.targets import Address, Target
@@ -204,6 +206,7 @@ class Connections:
         self.http2_settings = http2_settings(options)
         self._naming = Naming(self, target, find_proxy(target, options, os.environ))
         self._user_code = UserCode()
+        self._options = options
         self._opener = opener
         self._on_state = on_state
         #: All that are open, also while they are made and while they drain.
@@ -223,6 +226,11 @@ class Connections:
         )
 
     # ChannelShell.
+
+    def request_headers(self, path: str) -> RequestHeaders:
+        """What makes the header block of a call that the channel makes for itself."""
+        start = (path, self.authority, self.security.scheme, user_agent(self._options))
+        return functools.partial(request_headers, *start, encoding=None, metadata=[])
 
     def on_state(self, state: ChannelConnectivity) -> None:
         """The channel has a new state."""

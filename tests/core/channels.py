@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterable
@@ -11,9 +12,10 @@ from pygrpc import ChannelConnectivity
 from pygrpc.core.backoff import BackoffPolicy
 from pygrpc.core.balancing import Balancer, Endpoint, PickFirst
 from pygrpc.core.balancing.subchannel import Subchannel
-from pygrpc.core.client_call import ClientCall
+from pygrpc.core.client_call import ClientCall, RequestHeaders
 from pygrpc.core.client_channel import ChannelSettings, ClientChannel
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.headers import request_headers
 from pygrpc.core.http2 import Http2Settings
 from pygrpc.core.service_config import parse_service_config
 from pygrpc.core.targets import Address
@@ -55,6 +57,8 @@ class FakeShell:
         self.connections: dict[ClientConnection, Subchannel] = {}
         self.left: list[ClientConnection] = []
         self.wakeup: float | None = None
+        #: The SETTINGS of servers that answer.
+        self.limit: dict[int, int] = {}
         parsed = None if config is None else parse_service_config(json.dumps(config))
         self.channel = ClientChannel(self, settings, lambda: random, parsed, policy, awaits_config)
 
@@ -67,6 +71,9 @@ class FakeShell:
     def stop_resolving(self) -> None:
         self.stops += 1
 
+    def request_headers(self, path: str) -> RequestHeaders:
+        return functools.partial(request_headers, path, "authority", b"http", b"test/1", encoding=None, metadata=[])
+
     def on_state(self, state: ChannelConnectivity) -> None:
         self.states.append(state)
 
@@ -75,27 +82,26 @@ class FakeShell:
         self.wakeup = when
 
     def connect(self, subchannel: Subchannel) -> None:
-        name = self._name(subchannel)
-        assert name not in self.attempts, "one attempt at a time for each address"
-        self.attempts[name] = subchannel
+        assert subchannel not in self.attempts.values(), "one attempt at a time for each subchannel"
+        name = subchannel.endpoint.address.host.removeprefix("::")
         self.attempted.append(name)
+        # While one policy takes over from another, both may want the same address.
+        self.attempts[name if name not in self.attempts else f"{name} again"] = subchannel
 
     def abandon(self, subchannel: Subchannel) -> None:
-        assert self.attempts.pop(self._name(subchannel)) is subchannel
+        (name,) = [name for name, other in self.attempts.items() if other is subchannel]
+        del self.attempts[name]
 
     def leave(self, connection: ClientConnection) -> None:
         self.left.append(connection)
         connection.drain()
         self._close_if_over(connection)
 
-    @staticmethod
-    def _name(subchannel: Subchannel) -> str:
-        return subchannel.endpoint.address.host.removeprefix("::")
-
     # What happens outside.
 
-    def resolved(self, *names: str) -> None:
-        self.channel.resolved([endpoint(name) for name in names], self.now)
+    def resolved(self, *names: str, config: dict[str, Any] | None = None) -> None:
+        parsed = None if config is None else parse_service_config(json.dumps(config))
+        self.channel.resolved([endpoint(name) for name in names], self.now, parsed)
 
     def resolution_failed(self, reason: str = "no such name") -> None:
         self.channel.resolution_failed(reason, self.now)
@@ -108,7 +114,7 @@ class FakeShell:
         subchannel = self.attempts.pop(name)
         owner = _Owner(self)
         connection = owner.connection = ClientConnection(owner, Http2Settings(), self.now)
-        peer = RawPeer(connection, is_client=False, now=self.now)
+        peer = RawPeer(connection, is_client=False, settings=self.limit, now=self.now)
         self.connections[connection] = subchannel
         self.channel.connected(subchannel, connection, self.now)
         return peer

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pygrpc.core.balancing import PickFirst, RoundRobin
+from pygrpc.core.balancing.config import JsonObject, parse_policy
 from pygrpc.core.service_config import (
     HedgingPolicy,
     InvalidServiceConfig,
@@ -17,7 +18,6 @@ from pygrpc.core.service_config import (
     RetryPolicy,
     RetryThrottling,
     ServiceConfig,
-    parse_policy,
     parse_service_config,
 )
 from pygrpc.status import StatusCode
@@ -105,7 +105,8 @@ def test_the_first_policy_that_is_known_is_used() -> None:
     policies = [{"from_the_future": {"x": 1}}, {"round_robin": {}}, {"pick_first": {}}]
     assert parse({"loadBalancingConfig": policies}).policy == (RoundRobin, None)
     assert parse({"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": True}}]}).policy == (PickFirst, True)
-    assert parse_policy([{"round_robin": {}}], "childPolicy") == (RoundRobin, None)
+    nested = JsonObject({"childPolicy": [{"round_robin": {}}]}, "the configuration", root=True)
+    assert parse_policy(nested, "childPolicy") == (RoundRobin, None)
 
 
 def test_the_old_field_names_a_policy_in_capitals() -> None:

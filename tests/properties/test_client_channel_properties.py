@@ -7,24 +7,55 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pygrpc.core.balancing import find
+from pygrpc.core.client_call import ClientCall, ClientState
 from pygrpc.core.client_connection import ClientConnection
+from pygrpc.core.framing import frame_message
 from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SHUTDOWN, FakeShell
 from tests.core.pair import RESPONSE, ClientEnd, RawPeer
 
+FAILURES = {"threshold": 50, "minimumHosts": 1, "requestVolume": 1}
+POLICIES: list[dict[str, Any]] = [
+    {"pick_first": {}},
+    {"pick_first": {"shuffleAddressList": True}},
+    {"round_robin": {}},
+    {"least_request": {"choiceCount": 3}},
+    {"weighted_round_robin": {"blackoutPeriod": "0s"}},
+    {"ring_hash": {"minRingSize": 8}},
+    {
+        "outlier_detection": {
+            "interval": "1s",
+            "baseEjectionTime": "3s",
+            "maxEjectionPercent": 100,
+            "failurePercentageEjection": FAILURES,
+            "childPolicy": [{"round_robin": {}}],
+        }
+    },
+]
 NAMES = st.lists(st.sampled_from(["a", "b", "c6", "d6"]), min_size=1, max_size=4)
 ANSWER = [*RESPONSE, (b"grpc-status", b"5")]
+
+
+def internal(call: Any) -> bool:
+    return isinstance(call, ClientCall) and call.internal
 
 
 class Channel(RuleBasedStateMachine):
     """A channel, the servers that it reaches, and all calls that were ever made."""
 
-    @initialize(policy=st.sampled_from(["pick_first", "round_robin"]))
-    def make(self, policy: str) -> None:
-        found = find(policy)
-        assert found is not None
-        self.shell = FakeShell(policy=found)
+    def config(self, policy: dict[str, Any]) -> dict[str, Any]:
+        return {"loadBalancingConfig": [policy], **self.more}
+
+    @initialize(
+        policy=st.sampled_from(POLICIES),
+        health=st.booleans(),
+        connections=st.integers(1, 3),
+    )
+    def make(self, policy: dict[str, Any], health: bool, connections: int) -> None:
+        self.more: dict[str, Any] = {"connectionScaling": {"maxConnectionsPerSubchannel": connections}}
+        if health:
+            self.more["healthCheckConfig"] = {"serviceName": "a.B"}
+        self.shell = FakeShell(config=self.config(policy))
         self.peers: list[RawPeer] = []
         self.calls: list[ClientEnd] = []
         self.resolved = False
@@ -44,6 +75,24 @@ class Channel(RuleBasedStateMachine):
         if self.shell.look_ups:
             self.shell.resolved(*names)
             self.resolved = self.resolved or self.shell.channel.state is not IDLE
+
+    @rule(names=NAMES, policy=st.sampled_from(POLICIES))
+    def change_the_policy(self, names: list[str], policy: dict[str, Any]) -> None:
+        if self.shell.look_ups:
+            self.shell.resolved(*names, config=self.config(policy))
+
+    def watches(self) -> list[tuple[RawPeer, int]]:
+        return [(peer, each) for peer in self.open_peers() for each, call in peer.core.calls.items() if internal(call)]
+
+    @precondition(lambda self: self.watches())
+    @rule(data=st.data(), status=st.sampled_from([b"\x08\x01", b"\x08\x01", b"\x08\x02", b"\xff"]))
+    def tell_the_health(self, data: Any, status: bytes) -> None:
+        peer, stream = data.draw(st.sampled_from(self.watches()))
+        peer.now = self.shell.now
+        if peer.core.calls[stream].state is ClientState.AWAITING_HEADERS:
+            peer.send(peer.headers(stream, RESPONSE))
+        peer.send(peer.data(stream, frame_message(status)))
+        self.shell._close_if_over(peer.core)
 
     @rule()
     def fail_to_resolve(self) -> None:
@@ -146,11 +195,20 @@ class Channel(RuleBasedStateMachine):
     def somebody_works_for_calls_that_wait(self) -> None:
         channel = self.shell.channel
         if channel.waiting and channel.state is not SHUTDOWN:
-            assert self.shell.attempts or self.shell.wakeup is not None or channel._resolving
+            at_work = self.shell.attempts or self.shell.wakeup is not None or channel._resolving
+            # Or a server has been asked how it is.
+            assert at_work or self.watches()
+
+    @invariant()
+    def no_call_waits_while_there_is_a_stream(self) -> None:
+        for connection in self.shell.connections:
+            if connection.has_waiting:
+                assert len(connection.calls) >= connection.engine.peer_max_concurrent_streams
 
     @invariant()
     def no_subchannel_is_kept_for_nothing(self) -> None:
-        assert len(self.shell.channel._subchannels) <= 4
+        # There are four addresses, and for a while two policies.
+        assert len(self.shell.channel._subchannels) <= 8
         for connection in self.shell.connections:
             assert isinstance(connection, ClientConnection)
 

@@ -4,8 +4,12 @@ A policy is given the addresses of a target. It makes a subchannel for each that
 its states, and publishes a state of the channel with a picker, which chooses a subchannel for each call.
 """
 
+from pygrpc.core.balancing.least_request import LeastRequest
+from pygrpc.core.balancing.load_report import LoadReport
+from pygrpc.core.balancing.outlier_detection import OutlierDetection
 from pygrpc.core.balancing.pick_first import PickFirst
 from pygrpc.core.balancing.policy import (
+    NOT_SENT,
     QUEUE,
     Balancer,
     Endpoint,
@@ -20,10 +24,14 @@ from pygrpc.core.balancing.policy import (
     find,
     register,
 )
+from pygrpc.core.balancing.ring_hash import RingHash
 from pygrpc.core.balancing.round_robin import RoundRobin
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
+from pygrpc.core.balancing.switching import Switch
+from pygrpc.core.balancing.weighted_round_robin import WeightedRoundRobin
 
 __all__ = [
+    "NOT_SENT",
     "QUEUE",
     "Balancer",
     "Connector",
@@ -32,13 +40,19 @@ __all__ = [
     "FixedPicker",
     "Helper",
     "InvalidConfig",
+    "LeastRequest",
+    "LoadReport",
+    "OutlierDetection",
     "Pick",
     "PickFirst",
     "PickResult",
     "Picker",
     "QueuePicker",
+    "RingHash",
     "RoundRobin",
     "Subchannel",
+    "Switch",
+    "WeightedRoundRobin",
     "find",
     "register",
 ]

@@ -118,7 +118,9 @@ class PickFirst(Balancer):
             self._publish(_CONNECTING, QueuePicker())
         for endpoint in self._endpoints:
             if endpoint.address not in self._subchannels:
-                self._subchannels[endpoint.address] = self.helper.create_subchannel(endpoint, self._on_change)
+                # gRFCs A17 and A61: no health check and no outlier detection acts on it.
+                subchannel = self.helper.create_subchannel(endpoint, self._on_change, health=False)
+                self._subchannels[endpoint.address] = subchannel
         self._failed = set()
         self._left = [self._subchannels[endpoint.address] for endpoint in self._endpoints]
         self._try_next()
@@ -141,7 +143,12 @@ class PickFirst(Balancer):
     def _on_change(self, subchannel: Subchannel, state: ChannelConnectivity) -> None:
         if self._subchannels.get(subchannel.endpoint.address) is not subchannel:
             return
-        if state is _READY:
+        if subchannel is self._selected and state in (_CONNECTING, _FAILED):
+            # gRFC A105: the last connection is gone while an attempt to have another one goes on, or its delay.
+            self._selected = None
+            self.helper.request_resolution()
+            self._begin()
+        elif state is _READY:
             self._select(subchannel)
         elif state is _FAILED:
             self._failed.add(subchannel)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.status import Status
 from pygrpc.core.targets import Address
+from pygrpc.status import StatusCode
 
 if TYPE_CHECKING:
     from pygrpc.core.balancing.subchannel import Subchannel
@@ -26,12 +27,17 @@ class Endpoint:
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
+#: What ``Pick.on_done`` is told if no server has seen the call: it is picked for again.
+NOT_SENT = Status(StatusCode.UNAVAILABLE, "the call has not been sent")
+
+
 class Pick(NamedTuple):
     """A picker's choice.
 
     Attributes:
         subchannel: Where the call goes; if it is not ready any more, the call waits for the next picker.
-        on_done: Told the status of the call when it has ended, or None.
+        on_done: Told the status of the call when it has ended, or None. It is told once for each pick, and gets
+            ``NOT_SENT`` itself if the call did not go there after all: there will be another pick for it.
     """
 
     subchannel: "Subchannel"
@@ -104,13 +110,20 @@ class Helper(Protocol):
         """A number from 0 to 1, 1 excluded."""
 
     def create_subchannel(
-        self, endpoint: Endpoint, on_change: "Callable[[Subchannel, ChannelConnectivity], None]"
+        self,
+        endpoint: Endpoint,
+        on_change: "Callable[[Subchannel, ChannelConnectivity], None]",
+        *,
+        health: bool = True,
     ) -> "Subchannel":
         """Makes a subchannel, which is idle.
 
         Args:
             endpoint: Where it is to connect.
             on_change: Told each new state of it, one at a time and never from within another notice.
+            health: Whether one that is connected may be held, so that it is not READY: because the server says that it
+                is not healthy, or because too many calls fail there. A policy that uses one address only can do no
+                better with what it knows then.
         """
 
     def publish(self, state: ChannelConnectivity, picker: Picker) -> None:
