@@ -29,7 +29,14 @@ ON_TOP = ("services", "health", "reflection", "web", "cli", "codegen")
 PUBLIC = {"pygrpc", "pygrpc.aio", "pygrpc.experimental", "pygrpc.wire"}
 
 #: Modules beside the packages that join the layers for the user, so that they may import any of them.
-FRONT = {"pygrpc", "pygrpc.experimental", "pygrpc._utilities", "pygrpc._runtime_protos", "pygrpc.compat"}
+FRONT = {
+    "pygrpc",
+    "pygrpc.experimental",
+    "pygrpc._utilities",
+    "pygrpc._runtime_protos",
+    "pygrpc.balancing",
+    "pygrpc.compat",
+}
 
 #: Modules beside the packages with what both shells need of sockets and TLS: neither shell imports the other.
 SHARED_BY_SHELLS = {"pygrpc._naming", "pygrpc._sockets", "pygrpc._tls", "pygrpc._tls_contexts"}
