@@ -14,9 +14,9 @@ PAGE = (ROOT / "docs" / "health.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_an_example_prints_what_stands_behind_it(number: int) -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", EXAMPLES[number]], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

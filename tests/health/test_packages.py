@@ -11,6 +11,7 @@ import pytest
 from tests.source_tree import ROOT
 
 HEALTH = ("pygrpc.health.v1", "grpc_health.v1")
+REFLECTION = ("pygrpc.reflection.v1alpha", "grpc_reflection.v1alpha")
 
 
 def run(code: str) -> None:
@@ -28,6 +29,17 @@ from {second} import health as other_health, health_pb2 as other_pb2, health_pb2
 assert health_pb2.DESCRIPTOR is other_pb2.DESCRIPTOR
 assert health_pb2.HealthCheckResponse is other_pb2.HealthCheckResponse
 assert health.SERVICE_NAME == other_health.SERVICE_NAME
+""")
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(REFLECTION)))
+def test_both_reflections_in_one_process(first: str, second: str) -> None:
+    run(f"""
+from {first} import reflection, reflection_pb2, reflection_pb2_grpc
+from {second} import reflection as other, reflection_pb2 as other_pb2, reflection_pb2_grpc as other_pb2_grpc
+assert reflection_pb2.DESCRIPTOR is other_pb2.DESCRIPTOR
+assert reflection_pb2.ServerReflectionRequest is other_pb2.ServerReflectionRequest
+assert reflection.SERVICE_NAME == other.SERVICE_NAME
 """)
 
 

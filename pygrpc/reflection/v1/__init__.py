@@ -1,0 +1,1 @@
+"""Version v1 of the reflection service: ``reflection``, its messages and stubs, and a client."""

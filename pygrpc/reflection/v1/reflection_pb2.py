@@ -1,0 +1,25 @@
+"""The messages of the reflection service, version v1."""
+
+from pygrpc.reflection.protos.grpc.reflection.v1.reflection_pb2 import (
+    DESCRIPTOR,
+    ErrorResponse,
+    ExtensionNumberResponse,
+    ExtensionRequest,
+    FileDescriptorResponse,
+    ListServiceResponse,
+    ServerReflectionRequest,
+    ServerReflectionResponse,
+    ServiceResponse,
+)
+
+__all__ = [
+    "DESCRIPTOR",
+    "ErrorResponse",
+    "ExtensionNumberResponse",
+    "ExtensionRequest",
+    "FileDescriptorResponse",
+    "ListServiceResponse",
+    "ServerReflectionRequest",
+    "ServerReflectionResponse",
+    "ServiceResponse",
+]
