@@ -157,6 +157,8 @@ class ClientChannel:
         self._resolve_at: float | None = None
         self._may_resolve_at = 0.0
         self._idle_at: float | None = None
+        #: Whether somebody has asked for a connection, not for a call, and there has not been one since.
+        self._to_be_ready = False
         #: What calls want to have done, and when.
         self._appointments: Deadlines[Appointment] = Deadlines()
         self._wakeup: float | None = None
@@ -285,7 +287,9 @@ class ClientChannel:
     # What users want.
 
     def exit_idle(self, now: float) -> None:
-        """Connects if the channel is idle."""
+        """Connects if the channel is idle; it is not idle again before it has been READY, or closed."""
+        if self.state is not _READY:
+            self._to_be_ready = True
         self._do(self._leave_idle, now)
 
     def reset_backoff(self, now: float) -> None:
@@ -338,6 +342,9 @@ class ClientChannel:
             self._balancer.update(endpoints, self._factory.config.policy or (self._default_policy, None))
         else:
             self._balancer.resolution_failed("the target's name has no addresses")
+        if self._deferred:
+            # They begin now, whether or not the policy has a new picker for them.
+            self._picker_is_new = True
 
     def resolution_failed(self, reason: str, now: float) -> None:
         """The target could not be looked up; it is tried again behind a delay."""
@@ -441,6 +448,8 @@ class ClientChannel:
     def _move(self, state: ChannelConnectivity) -> None:
         if state is not self.state and self.state is not _SHUTDOWN:
             self.state = state
+            if state is _READY:
+                self._to_be_ready = False
             self._shell.on_state(state)
 
     def _adjust(self, policy: Balancer) -> None:
@@ -467,7 +476,7 @@ class ClientChannel:
         assert self._settings.idle_timeout is not None
         used_at = max((connection.used_at for connection in self._connections), default=0.0)
         on_connections = any(connection.all_calls() for connection in self._connections)
-        busy = self._waiting or self._deferred or on_connections
+        busy = self._waiting or self._deferred or self._to_be_ready or on_connections
         self._idle_at = (self.now if busy else used_at) + self._settings.idle_timeout
         if self._idle_at <= self.now:
             self._stop(_IDLE)
@@ -477,6 +486,8 @@ class ClientChannel:
         self.direct = self._idle_at = self._resolve_at = None
         self._resolving = False
         self.calls = self._early_calls
+        if state is _SHUTDOWN:
+            self._appointments = Deadlines()
         balancer, self._balancer = self._balancer, None
         if balancer is not None:
             balancer.close()

@@ -159,6 +159,49 @@ def test_without_calls_the_connections_are_let_go_and_with_them_they_are_not() -
     assert (shell.channel.state, shell.look_ups) == (CONNECTING, 2)
 
 
+def test_a_channel_that_is_to_become_ready_goes_on_until_it_is() -> None:
+    # Somebody waits for that, maybe for hours, and makes no call: channel_ready_future.
+    shell = FakeShell(replace(SETTINGS, idle_timeout=60.0))
+    shell.channel.exit_idle(shell.now)
+    shell.resolved("a")
+    for _ in range(50):
+        shell.fail("a")
+        shell.wait(4.0)
+    assert shell.channel.state is FAILED
+    shell.answer("a")
+    assert shell.channel.state is READY
+    shell.wait(130.0)
+    assert shell.channel.state is IDLE
+
+
+def test_a_channel_that_only_calls_have_woken_goes_idle_when_they_fail() -> None:
+    shell = FakeShell(replace(SETTINGS, idle_timeout=60.0))
+    shell.call()
+    shell.resolved("a")
+    shell.fail("a")
+    shell.wait(130.0)
+    assert shell.channel.state is IDLE
+    assert shell.wakeup is None
+
+
+def test_many_failures_leave_nothing_behind() -> None:
+    shell = FakeShell(replace(SETTINGS, idle_timeout=None))
+    shell.channel.exit_idle(shell.now)
+    shell.resolved("a", "b")
+    began = shell.now
+    for _ in range(1000):
+        shell.wait(shell.wakeup - shell.now if shell.wakeup is not None and not shell.attempts else 0.0)
+        for name in list(shell.attempts):
+            shell.fail(name)
+        if shell.look_ups > 1:
+            shell.look_ups = 1
+            shell.resolved("a", "b")
+    channel = shell.channel
+    assert (len(channel._subchannels), channel._appointments.next(), len(channel._events)) == (2, None, 0)
+    # Each address has its delay, of which the longest is 4 seconds: nothing is tried in a hurry.
+    assert len(shell.attempted) <= 2 * ((shell.now - began) / 4.0 + 4)
+
+
 def test_a_channel_without_an_idle_timeout_keeps_its_connection() -> None:
     shell = FakeShell(replace(SETTINGS, idle_timeout=None))
     shell.ready("a")

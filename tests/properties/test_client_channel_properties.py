@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_call import ClientCall, ClientState
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.framing import frame_message
+from pygrpc.core.retrying_call import RetryingCall
+from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig, parse_service_config
 from pygrpc.status import StatusCode
-from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SHUTDOWN, FakeShell
+from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SHUTDOWN, FakeShell, endpoint
 from tests.core.pair import RESPONSE, ClientEnd, RawPeer
 
 FAILURES = {"threshold": 50, "minimumHosts": 1, "requestVolume": 1}
@@ -34,6 +38,28 @@ POLICIES: list[dict[str, Any]] = [
 ]
 NAMES = st.lists(st.sampled_from(["a", "b", "c6", "d6"]), min_size=1, max_size=4)
 ANSWER = [*RESPONSE, (b"grpc-status", b"5")]
+RETRY = {
+    "maxAttempts": 3,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["NOT_FOUND", "UNAVAILABLE"],
+}
+
+
+def _config(**method: Any) -> ServiceConfig:
+    return parse_service_config(json.dumps({"methodConfig": [{"name": [{}], **method}]}))
+
+
+#: What a resolver may have to say.
+CONFIGS: list[ServiceConfig | InvalidServiceConfig | None] = [
+    None,
+    _config(timeout="2s"),
+    _config(retryPolicy=RETRY, waitForReady=True),
+    _config(hedgingPolicy={"maxAttempts": 2, "hedgingDelay": "0.2s"}, timeout="60s"),
+    parse_service_config('{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    InvalidServiceConfig("it is wrong"),
+]
 
 
 def internal(call: Any) -> bool:
@@ -194,7 +220,7 @@ class Channel(RuleBasedStateMachine):
     @invariant()
     def somebody_works_for_calls_that_wait(self) -> None:
         channel = self.shell.channel
-        if channel.waiting and channel.state is not SHUTDOWN:
+        if (channel.waiting or channel._deferred) and channel.state is not SHUTDOWN:
             at_work = self.shell.attempts or self.shell.wakeup is not None or channel._resolving
             # Or a server has been asked how it is.
             assert at_work or self.watches()
@@ -213,4 +239,66 @@ class Channel(RuleBasedStateMachine):
             assert isinstance(connection, ClientConnection)
 
 
+class ChannelWithResolver(Channel):
+    """The same where the resolver is the user's, and may have a service config, so that calls wait for it."""
+
+    @initialize(answers=st.booleans())
+    def make(self, answers: bool) -> None:  # type: ignore[override]
+        self.shell = FakeShell(awaits_config=True)
+        self.shell.resolver_answers = answers
+        self.more = {}
+        self.peers = []
+        self.calls = []
+        self.resolved = False
+
+    @rule(wait_for_ready=st.sampled_from([None, False, True]), timeout=st.sampled_from([None, 3.0]))
+    def start_a_call(self, wait_for_ready: bool | None, timeout: float | None) -> None:  # type: ignore[override]
+        channel = self.shell.channel
+        if channel.state is SHUTDOWN:
+            return
+        end = ClientEnd()
+        end.call = channel.calls.make(
+            end,
+            "/a.B/C",
+            end.call.request_headers,
+            response_streaming=True,
+            timeout=timeout,
+            limits=MessageLimits(-1, -1),
+            send_encoding=None,
+            now=self.shell.now,
+        )
+        if wait_for_ready is not None:
+            end.call.wait_for_ready = wait_for_ready
+        channel.start(end.call, self.shell.now)
+        self.calls.append(end.send(b"x"))
+
+    @rule(names=NAMES, config=st.sampled_from(CONFIGS))
+    def resolve(self, names: list[str], config: ServiceConfig | InvalidServiceConfig | None) -> None:  # type: ignore[override]
+        if self.shell.look_ups:
+            self.shell.channel.resolved([endpoint(name) for name in names], self.shell.now, config)
+
+    @invariant()
+    def each_call_is_in_one_place(self) -> None:
+        # The attempts of a call that may be tried again are calls themselves.
+        everywhere = self.shell.channel.all_calls()
+        assert len(everywhere) == len(set(everywhere))
+        for end in self.calls:
+            assert (end.call in everywhere) is not end.call.ended
+            assert end.events.count("done") == end.call.ended
+
+    @invariant()
+    def only_who_may_fail_fails(self) -> None:
+        for end in self.calls:
+            if end.call.wait_for_ready and end.code is StatusCode.UNAVAILABLE and isinstance(end.call, RetryingCall):
+                assert end.call._made
+
+    @invariant()
+    def what_waits_for_the_config_does_not_know_it(self) -> None:
+        channel = self.shell.channel
+        assert not (channel._deferred and channel.calls is channel._factory)
+        for call in channel._deferred:
+            assert not call.ended
+
+
 TestChannel = Channel.TestCase
+TestChannelWithResolver = ChannelWithResolver.TestCase
