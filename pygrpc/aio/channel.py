@@ -293,6 +293,7 @@ class Channel(base.Channel):
         await self._wait_until(lambda: not connections.transports, _GOODBYE)
         for transport in list(connections.transports.values()):
             transport.abort()
+        await self._wait_until(lambda: not connections.transports, _GOODBYE)
 
     async def _wait_until(self, so: Callable[[], bool], seconds: float) -> None:
         """Waits until something is so that connections change, but not longer than so many seconds."""
