@@ -43,6 +43,8 @@ class Host(Protocol):
 class Naming:
     """Resolves the target of one channel."""
 
+    __slots__ = ("_attributes", "_factory", "_host", "_listener", "_names", "_target")
+
     def __init__(self, host: Host, target: Target, proxy: Proxy | None = None) -> None:
         """Resolves nothing yet.
 

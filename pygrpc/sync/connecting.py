@@ -205,7 +205,7 @@ class Connections:
         self.authority = authority
         self.http2_settings = http2_settings(options)
         self._naming = Naming(self, target, find_proxy(target, options, os.environ))
-        self._user_code = UserCode()
+        self._user_code: UserCode | None = None
         self._options = options
         self._opener = opener
         self._on_state = on_state
@@ -269,6 +269,8 @@ class Connections:
 
     def run_user_code(self, action: Callable[[], None]) -> None:
         """Has a thread run what a user wrote, behind what it runs already."""
+        if self._user_code is None:
+            self._user_code = UserCode()
         self._user_code.add(action)
 
     # Attempts to connect.

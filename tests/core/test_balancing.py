@@ -10,6 +10,8 @@ from pygrpc.core.balancing.pick_first import HEAD_START, PickFirst
 from pygrpc.core.balancing.policy import Balancer as PolicyBase
 from pygrpc.core.balancing.round_robin import RoundRobin
 from pygrpc.core.balancing.subchannel import Subchannel
+from pygrpc.core.configuration import channel_settings
+from pygrpc.options import parse_options
 from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, IDLE, READY, FakeShell, streams
 
@@ -75,6 +77,18 @@ def test_the_next_address_gets_its_chance_when_one_is_slow() -> None:
     peer = shell.answer("b")
     assert shell.attempts == {}
     assert shell.channel.direct is peer.core
+
+
+def test_the_head_start_is_an_option_of_the_channel() -> None:
+    for milliseconds, seconds in ((500, 0.5), (1, 0.1), (60_000, 2.0)):
+        options = parse_options([("grpc.happy_eyeballs_connection_attempt_delay_ms", milliseconds)])
+        shell = FakeShell(channel_settings(options))
+        shell.channel.exit_idle(shell.now)
+        shell.resolved("a", "b")
+        shell.wait(seconds - 0.01)
+        assert shell.attempted == ["a"]
+        shell.wait(0.02)
+        assert shell.attempted == ["a", "b"]
 
 
 def test_a_failure_starts_the_next_attempt_and_its_head_start_anew() -> None:

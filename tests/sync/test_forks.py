@@ -251,3 +251,62 @@ print("done")
 """
     code, out, err = finish(python(program))
     assert (code, out.strip()) == (0, "done"), err
+
+
+def test_the_child_of_a_fork_has_a_resolver_of_its_own(server: Server) -> None:
+    program = """
+        from pygrpc import resolvers
+        made = []
+        class Mine(resolvers.Resolver):
+            def __init__(self, target, listener):
+                made.append(os.getpid())
+                listener.update(["127.0.0.1:" + sys.argv[1]])
+        resolvers.register("mine", Mine)
+        resolved = pygrpc.insecure_channel("mine:a")
+        call = resolved.unary_unary("/sync.Peer/uu_echo")
+        assert call(b"a") == b"a"
+        pid = os.fork()
+        if pid == 0:
+            try:
+                assert call(b"child") == b"child"
+                assert made == [os.getppid(), os.getpid()]
+                os._exit(0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0
+        assert call(b"a") == b"a"
+        assert made == [os.getpid()]
+        resolved.close()
+        channel.close()
+        print("done")
+    """
+    code, out, err = run(server, program)
+    assert (code, out.strip()) == (0, "done"), err
+
+
+def test_a_look_up_that_hangs_does_not_keep_a_program_from_its_end(server: Server) -> None:
+    program = """
+        import pygrpc.aio, asyncio, socket
+        asked = threading.Semaphore(0)
+        def getaddrinfo(*arguments, **options):
+            asked.release()
+            threading.Event().wait()
+        socket.getaddrinfo = getaddrinfo
+        pending = pygrpc.insecure_channel("name:1").unary_unary("/a/b").future(b"")
+        async def main():
+            async with pygrpc.aio.insecure_channel("name:1") as other:
+                try:
+                    await other.unary_unary("/a/b")(b"", timeout=0.1)
+                except pygrpc.RpcError as error:
+                    assert error.code() is pygrpc.StatusCode.DEADLINE_EXCEEDED
+        asyncio.run(main())
+        for _ in range(2):
+            assert asked.acquire(timeout=10)
+        channel.close()
+        print("done")
+    """
+    code, out, err = run(server, program)
+    assert (code, out.strip()) == (0, "done"), err
