@@ -336,12 +336,16 @@ class ClientChannel:
             self._resolution_failed(f"the service config that came with the addresses is invalid: {config}")
             return
         self.calls = self._factory
-        self._resolver_backoff.reset()
-        self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
         if endpoints:
+            self._resolver_backoff.reset()
+            self._resolve_at = None
+            self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
             self._balancer.update(endpoints, self._factory.config.policy or (self._default_policy, None))
         else:
-            self._balancer.resolution_failed("the target's name has no addresses")
+            # That is an answer: there are no servers any more, so the connections to those that there were are left.
+            self._balancer.close()
+            self._balancer = Switch(self, self._adjust)
+            self._resolution_failed("the target's name has no addresses")
         if self._deferred:
             # They begin now, whether or not the policy has a new picker for them.
             self._picker_is_new = True

@@ -286,6 +286,35 @@ def test_a_call_that_waits_keeps_the_channel_from_idleness(bench: Bench) -> None
     assert bench.shell.stops == 0
 
 
+def test_a_target_without_servers_fails_calls_until_there_are_some(bench: Bench) -> None:
+    bench.call()
+    bench.resolved("a", "b", timeout="900s")
+    peer = bench.shell.answer("a")
+    assert bench.answered(peer) == [1]
+    bench.resolved()
+    assert bench.channel.state is FAILED
+    assert bench.shell.left == [peer.core]
+    failed, patient = bench.call(), bench.call(wait_for_ready=True)
+    assert failed.code is StatusCode.UNAVAILABLE
+    assert failed.details == "the target's name has no addresses"
+    # The call that is under way goes on, and the resolver is asked again.
+    peer.send(peer.headers(1, [*RESPONSE, (b"grpc-status", b"0")], True))
+    bench.shell.wait(1.0)
+    assert bench.shell.look_ups == 2
+    bench.resolved("b")
+    assert bench.answered(bench.shell.answer("b")) == [1]
+    assert patient.code is None
+
+
+def test_news_make_a_look_up_needless_that_was_to_come(bench: Bench) -> None:
+    bench.call()
+    bench.shell.resolution_failed()
+    bench.resolved("a")
+    bench.shell.answer("a")
+    bench.shell.wait(100.0)
+    assert bench.shell.look_ups == 1
+
+
 def test_a_resolver_that_gets_hints_may_get_more_of_them(bench: Bench) -> None:
     bench.shell.resolver_answers = False
     bench.call()

@@ -272,7 +272,7 @@ class ChannelWithResolver(Channel):
         channel.start(end.call, self.shell.now)
         self.calls.append(end.send(b"x"))
 
-    @rule(names=NAMES, config=st.sampled_from(CONFIGS))
+    @rule(names=NAMES | st.just([]), config=st.sampled_from(CONFIGS))
     def resolve(self, names: list[str], config: ServiceConfig | InvalidServiceConfig | None) -> None:  # type: ignore[override]
         if self.shell.look_ups:
             self.shell.channel.resolved([endpoint(name) for name in names], self.shell.now, config)
