@@ -40,6 +40,7 @@ from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.deadlines import Appointment, Deadlines
 from pygrpc.core.deferred_call import DeferredCall
 from pygrpc.core.health_check import WATCH, HealthCheck
+from pygrpc.core.resolution import Resolution
 from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig
 from pygrpc.core.status import Status
@@ -151,11 +152,9 @@ class ClientChannel:
         self._picker_is_new = False
         self._events: list[Callable[[], object]] = []
         self._busy = False
-        self._resolving = False
         self._target_is_bad = False
-        self._resolver_backoff = Backoff(settings.backoff, random)
-        self._resolve_at: float | None = None
-        self._may_resolve_at = 0.0
+        backoff = Backoff(settings.backoff, random)
+        self._resolution = Resolution(shell.resolve, settings.min_time_between_resolutions, backoff)
         self._idle_at: float | None = None
         #: Whether somebody has asked for a connection, not for a call, and there has not been one since.
         self._to_be_ready = False
@@ -297,9 +296,7 @@ class ClientChannel:
         self._do(self._reset_backoff, now)
 
     def _reset_backoff(self) -> None:
-        self._resolver_backoff.reset()
-        if self._resolve_at is not None:
-            self._resolve_at = self.now
+        self._resolution.reset_backoff(self.now)
         for subchannel in self._subchannels:
             subchannel.reset_backoff()
 
@@ -323,7 +320,6 @@ class ClientChannel:
         self._do(functools.partial(self._resolved, endpoints, config), now)
 
     def _resolved(self, endpoints: Sequence[Endpoint], config: ServiceConfig | InvalidServiceConfig | None) -> None:
-        self._resolving = False
         if self._balancer is None:
             return
         if not self._settings.take_configs:
@@ -337,9 +333,7 @@ class ClientChannel:
             return
         self.calls = self._factory
         if endpoints:
-            self._resolver_backoff.reset()
-            self._resolve_at = None
-            self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
+            self._resolution.succeeded(self.now)
             self._balancer.update(endpoints, self._factory.config.policy or (self._default_policy, None))
         else:
             # That is an answer: there are no servers any more, so the connections to those that there were are left.
@@ -355,9 +349,8 @@ class ClientChannel:
         self._do(functools.partial(self._resolution_failed, reason), now)
 
     def _resolution_failed(self, reason: str) -> None:
-        self._resolving = False
         if self._balancer is not None:
-            self._resolve_at = self.now + self._resolver_backoff.next_delay()
+            self._resolution.failed(self.now)
             self._balancer.resolution_failed(reason)
 
     def connected(self, subchannel: Subchannel, connection: ClientConnection, now: float) -> None:
@@ -408,8 +401,8 @@ class ClientChannel:
     def _handle_timeout(self) -> None:
         if self._idle_at is not None and self.now >= self._idle_at:
             self._check_idle()
-        if self._resolve_at is not None and self.now >= self._resolve_at:
-            self._resolve()
+        if self._resolution.due is not None and self.now >= self._resolution.due:
+            self._resolution.begin(self.now)
         for appointment in self._appointments.pop_expired(self.now):
             if appointment.action is not None:
                 appointment.action()
@@ -443,7 +436,7 @@ class ClientChannel:
             self._shell.on_wakeup(wakeup)
 
     def _next_wakeup(self) -> float | None:
-        times = [self._idle_at, self._resolve_at, self._appointments.next()]
+        times = [self._idle_at, self._resolution.due, self._appointments.next()]
         times += [subchannel.next_wakeup() for subchannel in self._subchannels]
         if self._balancer is not None:
             times.append(self._balancer.next_wakeup())
@@ -474,7 +467,7 @@ class ClientChannel:
         self._move(_CONNECTING)
         if self._settings.idle_timeout is not None:
             self._idle_at = self.now + self._settings.idle_timeout
-        self._resolve()
+        self._resolution.begin(self.now)
 
     def _check_idle(self) -> None:
         assert self._settings.idle_timeout is not None
@@ -487,8 +480,8 @@ class ClientChannel:
 
     def _stop(self, state: ChannelConnectivity) -> None:
         """Lets everything go."""
-        self.direct = self._idle_at = self._resolve_at = None
-        self._resolving = False
+        self.direct = self._idle_at = None
+        self._resolution.stop()
         self.calls = self._early_calls
         if state is _SHUTDOWN:
             self._appointments = Deadlines()
@@ -554,16 +547,7 @@ class ClientChannel:
 
     def request_resolution(self) -> None:
         """Resolves again, as soon as that may be."""
-        if not self._resolving and self._resolve_at is None:
-            self._resolve_at = max(self._may_resolve_at, self.now)
-
-    def _resolve(self) -> None:
-        self._resolve_at = None
-        if not self._resolving:
-            self._resolving = True
-            if not self._shell.resolve():
-                self._resolving = False
-                self._may_resolve_at = self.now + self._settings.min_time_between_resolutions
+        self._resolution.request(self.now)
 
     def target_is_bad(self, reason: str) -> None:
         """The target can't be understood, so every call fails for good, whether or not it waits for ready."""

@@ -221,7 +221,7 @@ class Channel(RuleBasedStateMachine):
     def somebody_works_for_calls_that_wait(self) -> None:
         channel = self.shell.channel
         if (channel.waiting or channel._deferred) and channel.state is not SHUTDOWN:
-            at_work = self.shell.attempts or self.shell.wakeup is not None or channel._resolving
+            at_work = self.shell.attempts or self.shell.wakeup is not None or channel._resolution.under_way
             # Or a server has been asked how it is.
             assert at_work or self.watches()
 
