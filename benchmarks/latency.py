@@ -6,10 +6,15 @@ waited for that long.
 """
 
 import asyncio
+import contextlib
 import math
-import threading
+import struct
+import sys
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
+from time import perf_counter, sleep
+from typing import BinaryIO
+
+from benchmarks.work import check
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 # Of the peak.
@@ -17,6 +22,8 @@ LOAD = 0.5
 # As many calls as p99.9 takes; a slow implementation gets more time for them, but not for ever.
 ENOUGH = 1000
 EXTENSION = 10
+# How the pacing process says when it started.
+START = struct.Struct("d")
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
@@ -50,32 +57,50 @@ async def open_loop(once: Callable[[], Awaitable[int]], peak: float, seconds: fl
     """
     offered = peak * LOAD
     total = max(round(offered * seconds), min(ENOUGH, round(offered * seconds * EXTENSION)), 1)
-    loop = asyncio.get_running_loop()
     latencies: list[float] = []
-    launched: asyncio.Queue[float] = asyncio.Queue()
-    # A timer of the loop is late by up to a millisecond, the resolution of epoll, which is more than many a call takes.
-    started = perf_counter() + 0.01
-
-    ended = threading.Event()
-
-    def pace() -> None:
-        for index in range(total):
-            due = started + index / offered
-            if ended.wait(max(due - perf_counter(), 0.0)):
-                return
-            loop.call_soon_threadsafe(launched.put_nowait, due)
 
     async def call(due: float) -> None:
         await once()
         latencies.append(perf_counter() - due)
 
-    thread = threading.Thread(target=pace)
-    thread.start()
+    pacer = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.latency", str(offered), str(total), stdout=asyncio.subprocess.PIPE
+    )
+    assert pacer.stdout is not None
     try:
+        (started,) = START.unpack(await pacer.stdout.readexactly(START.size))
+        launched = 0
         async with asyncio.TaskGroup() as group:
-            for _ in range(total):
-                group.create_task(call(await launched.get()))
+            while due := len(await pacer.stdout.read(total)):
+                for index in range(launched, launched + due):
+                    group.create_task(call(started + index / offered))
+                launched += due
     finally:
-        ended.set()
-        thread.join()
+        if pacer.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                pacer.kill()
+        await pacer.wait()
+    check(launched == total, f"{launched} of {total} calls became due")
     return {"count": total, "seconds": perf_counter() - started, "offered": offered, **summary(latencies)}
+
+
+def pace(offered: float, total: int, output: BinaryIO) -> None:
+    """Write the time of the start, and then a byte for each call when it is due.
+
+    This has a process of its own: a timer of the event loop is late by up to a millisecond, the resolution of epoll,
+    which is more than many a call takes; and a thread beside the loop has to wait for its lock, up to 5 ms
+    each time. The clock is the same in all processes of the machine.
+    """
+    started = perf_counter() + 0.01
+    output.write(START.pack(started))
+    launched = 0
+    while launched < total:
+        sleep(max(started + launched / offered - perf_counter(), 0.0))
+        due = min(int((perf_counter() - started) * offered) + 1, total) - launched
+        output.write(b"." * max(due, 0))
+        launched += max(due, 0)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError), open(1, "wb", buffering=0) as stdout:
+        pace(float(sys.argv[1]), int(sys.argv[2]), stdout)

@@ -1,10 +1,14 @@
 """The open loop, and the percentiles of it."""
 
 import asyncio
+import io
+import time
+from typing import Any
 
 import pytest
 
-from benchmarks.latency import open_loop, percentile, summary
+from benchmarks.latency import START, open_loop, pace, percentile, summary
+from benchmarks.work import WrongReply
 
 
 def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
@@ -55,5 +59,32 @@ async def test_a_call_that_fails_ends_it() -> None:
         raise ValueError("no")
 
     with pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(20):
+            await open_loop(once, peak=2000.0, seconds=0.001)
+
+
+def test_each_call_becomes_due_once() -> None:
+    output = io.BytesIO()
+    before = time.perf_counter()
+    pace(100_000.0, 500, output)
+    (started,) = START.unpack(output.getvalue()[: START.size])
+    assert before < started < time.perf_counter()
+    assert output.getvalue()[START.size :] == b"." * 500
+    # The last one was due so much later than the first one.
+    assert time.perf_counter() >= started + 499 / 100_000.0
+
+
+async def test_a_pace_that_cannot_be_kept_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once() -> int:
+        return 1
+
+    create = asyncio.create_subprocess_exec
+
+    async def one_less(program: str, *arguments: str, **more: Any) -> asyncio.subprocess.Process:
+        *others, total = arguments
+        return await create(program, *others, str(int(total) - 1), **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", one_less)
+    with pytest.raises(WrongReply, match="9 of 10 calls became due"):
         async with asyncio.timeout(20):
             await open_loop(once, peak=2000.0, seconds=0.001)
