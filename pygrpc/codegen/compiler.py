@@ -51,6 +51,10 @@ class Compilation:
     stubs: dict[str, str]
     warnings: str
 
+    def file(self, proto: str) -> FileDescriptorProto:
+        """Returns the descriptor of a file, by its name."""
+        return next(file for file in self.files if file.name == proto)
+
     def texts(self, protos: Iterable[str], style: ImportStyle, grpc_module: str) -> Iterator[tuple[str, str]]:
         """Yields the modules and type stubs, for messages and for services.
 

@@ -40,6 +40,19 @@ def rewrite(text: str, proto: str, style: ImportStyle) -> str:
     return header(proto) + text
 
 
+def with_own_pool(text: str) -> str:
+    """Gives a module for messages a pool of descriptors of its own.
+
+    Protobuf's default pool refuses two different files that define the same names. With a pool of its own the module
+    can be imported beside any other copy of its file; in turn, nothing that looks in the default pool finds it.
+
+    Args:
+        text: The module.
+    """
+    add = "AddSerializedFile("
+    return text.replace(f"_descriptor_pool.Default().{add}", f"_descriptor_pool.DescriptorPool().{add}")
+
+
 def rewrite_stub(text: str, proto: str, style: ImportStyle) -> str:
     """Rewrites a type stub that protoc made of a .proto file.
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from pygrpc import codegen
 from pygrpc.codegen import compiler
@@ -246,6 +248,27 @@ def test_an_extra_that_is_not_installed(plan: codegen.Plan, monkeypatch: pytest.
     }
     with pytest.raises(codegen.CodegenError, match=texts[missing]):
         codegen.generate(plan)
+
+
+def test_a_file_with_a_pool_of_its_own(project: Path, importable: None) -> None:
+    (project / "pyproject.toml").write_text(PYPROJECT + 'own_pools = ["probe"]\n', encoding="utf-8")
+    assert codegen.generate(codegen.read_plan(project))
+    assert codegen.check(codegen.read_plan(project)) == []
+    # Another file that defines the same name does not matter, whichever comes first.
+    default = descriptor_pool.Default()
+    default.Add(
+        FileDescriptorProto(name="another.proto", package="probe.testing", message_type=[DescriptorProto(name="Probe")])
+    )
+    probe = importlib.import_module("checks.protos.probe.testing.probe_pb2").Probe
+    assert probe.FromString(probe().SerializeToString()) == probe()
+    assert default.FindMessageTypeByName("probe.testing.Probe").file.name == "another.proto"
+    assert importlib.import_module("app.protos.codegen_test_top_pb2").DESCRIPTOR.pool is default
+
+
+def test_a_file_with_a_pool_of_its_own_can_not_import(project: Path) -> None:
+    (project / "pyproject.toml").write_text(PYPROJECT + 'own_pools = ["codegen_test/user/"]\n', encoding="utf-8")
+    with pytest.raises(codegen.CodegenError, match=r"^codegen_test/user/user\.proto imports .*: a file in own_pools"):
+        codegen.generate(codegen.read_plan(project))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import grpc_reflection.v1alpha.proto_reflection_descriptor_database
 import grpc_reflection.v1alpha.reflection
 import grpc_reflection.v1alpha.reflection_pb2_grpc
 import pytest
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given
@@ -42,11 +43,11 @@ class Link:
     def __init__(self, channel: Any, version: str, client: str) -> None:
         self.channel = channel
         self.client = importlib.import_module(client)
-        self.pb2 = VERSIONS[version].reflection_pb2
         # For the newer version there is no package of grpcio.
         theirs = (
             grpc_reflection if (version, client) == ("v1alpha", "grpc") else SimpleNamespace(v1alpha=VERSIONS[version])
         )
+        self.pb2 = theirs.v1alpha.reflection_pb2
         self.stub = theirs.v1alpha.reflection_pb2_grpc.ServerReflectionStub(channel)
         database = theirs.v1alpha.proto_reflection_descriptor_database
         self.database = database.ProtoReflectionDescriptorDatabase(channel)
@@ -161,12 +162,16 @@ def test_a_pool_that_asks_a_server(link: Link) -> None:
         link.database.FindAllExtensionNumbers("shop.Nothing")
 
 
+@pytest.mark.parametrize("default", [None, descriptor_pool.Default()])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("api", ["pygrpc", "pygrpc.aio"])
-def test_both_versions_by_one_call(api: str, version: str) -> None:
-    with linked(api, version, "pygrpc", lambda server: enable_server_reflection([health.SERVICE_NAME], server)) as link:
+def test_both_versions_by_one_call(api: str, version: str, default: DescriptorPool | None) -> None:
+    def register(server: Any) -> None:
+        enable_server_reflection([health.SERVICE_NAME], server, default)
+
+    with linked(api, version, "pygrpc", register) as link:
         assert link.database.get_services() == [health.SERVICE_NAME, V1, V1ALPHA]
-        # Without a pool of one's own, all generated modules that were imported are known.
+        # All generated modules that were imported are known, health and reflection among them.
         asking = DescriptorPool(link.database)
         for service in link.database.get_services():
             assert asking.FindServiceByName(service).full_name == service

@@ -1,6 +1,6 @@
 """The messages of the health service."""
 
-from pygrpc.health.protos.grpc_health.v1.health_pb2 import (
+from pygrpc.health.protos.grpc.health.v1.health_pb2 import (
     DESCRIPTOR,
     HealthCheckRequest,
     HealthCheckResponse,

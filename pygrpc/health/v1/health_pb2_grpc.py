@@ -1,6 +1,6 @@
 """The stub and the servicer of the health service."""
 
-from pygrpc.health.protos.grpc_health.v1.health_pb2_grpc import (
+from pygrpc.health.protos.grpc.health.v1.health_pb2_grpc import (
     Health,
     HealthServicer,
     HealthStub,

@@ -1,6 +1,6 @@
 """The messages of the reflection service, version v1alpha."""
 
-from pygrpc.reflection.protos.grpc_reflection.v1alpha.reflection_pb2 import (
+from pygrpc.reflection.protos.grpc.reflection.v1alpha.reflection_pb2 import (
     DESCRIPTOR,
     ErrorResponse,
     ExtensionNumberResponse,

@@ -1,6 +1,6 @@
 """The stub and the servicer of the reflection service, version v1alpha."""
 
-from pygrpc.reflection.protos.grpc_reflection.v1alpha.reflection_pb2_grpc import (
+from pygrpc.reflection.protos.grpc.reflection.v1alpha.reflection_pb2_grpc import (
     ServerReflection,
     ServerReflectionServicer,
     ServerReflectionStub,
