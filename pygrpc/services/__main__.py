@@ -1,4 +1,4 @@
-"""`python -m pygrpc.services`: runs the user service until it is told to stop.
+"""`python -m pygrpc.services`: runs the user service, and the file service if asked to, until it is told to stop.
 
 Prints one line, `listening on HOST:PORT`, when it accepts calls. Logs go to standard error.
 """
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     logging.basicConfig(level=parsed.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    options = Options(parsed.host, parsed.port, parsed.database, parsed.grace)
+    options = Options(parsed.host, parsed.port, parsed.database, parsed.files, parsed.grace)
     try:
         asyncio.run(run(options, lambda address: print(f"listening on {address}", flush=True)))
     except StartError as error:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pygrpc.services", description="Runs the user service.")
+    parser = argparse.ArgumentParser(prog="python -m pygrpc.services", description="Runs the user and file services.")
     defaults = Options()
     parser.add_argument("--host", default=defaults.host, help="name or address to listen on (default: %(default)s)")
     parser.add_argument(
@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.database,
         metavar="PATH_OR_URL",
         help="SQLite file, sqlite:/// URL, or :memory: (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--files",
+        default=defaults.files,
+        metavar="FOLDER",
+        help="serve the file service from this folder, which is made if there is none (default: not served)",
     )
     parser.add_argument(
         "--grace",

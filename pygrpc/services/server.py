@@ -6,11 +6,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from pygrpc import aio
 from pygrpc.services.errors import StoreError
+from pygrpc.services.files import open_files
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
 from pygrpc.services.users import Passwords, SqliteUserStore, UserService
 
@@ -29,12 +30,14 @@ class Options:
         host: A name or address to listen on.
         port: 0 lets the system choose.
         database: A path, an SQLAlchemy URL of SQLite, or `:memory:`.
+        files: The folder of the file service, which is not served if this is empty.
         grace: How long calls may go on after the signal to stop, in seconds.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
     database: str = "users.db"
+    files: str = ""
     grace: float = 5.0
 
 
@@ -46,17 +49,22 @@ async def run(options: Options, ready: Callable[[str], None]) -> None:
         ready: Called with the address, `host:port`, once calls are accepted.
 
     Raises:
-        StartError: The database or the port cannot be used.
+        StartError: The database, the folder or the port cannot be used.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    async with _user_service(options.database) as service:
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(_user_service(options.database))
         server = aio.server(options=(("grpc.so_reuseport", 0),))
         user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
+        if options.files:
+            await _add_files(server, options.files, stack)
         address = await _listen(server, options)
         _log.info("Serving on %s with the user database %s.", address, options.database)
+        if options.files:
+            _log.info("Files are in %s.", options.files)
         ready(address)
         await stopping.wait()
         _log.info("Stopping; running calls have %g seconds.", options.grace)
@@ -77,6 +85,15 @@ async def _user_service(database: str) -> AsyncIterator[UserService]:
     finally:
         passwords.close()
         await store.close()
+
+
+async def _add_files(server: aio.Server, folder: str, stack: AsyncExitStack) -> None:
+    """Registers the file services; they are open until the stack is closed."""
+    try:
+        files = await stack.enter_async_context(open_files(folder))
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    files.add_to(server)
 
 
 async def _listen(server: aio.Server, options: Options) -> str:

@@ -1,0 +1,88 @@
+"""Both contracts of the file service on one folder: bytes, catalog, and the removal of what nobody wants any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pygrpc import aio
+from pygrpc.services.files import callers
+from pygrpc.services.files.callers import Identify
+from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.folder import LocalFolder
+from pygrpc.services.files.service import FileService
+from pygrpc.services.files.storage import Storage
+from pygrpc.services.files.unversioned import UnversionedFileService
+from pygrpc.services.files.uploads import Uploads
+from pygrpc.services.files.validation import Limits
+from pygrpc.services.protos.file import file_pb2_grpc as unversioned_pb2_grpc
+from pygrpc.services.protos.file.v1 import file_pb2_grpc
+from pygrpc.services.sqlite import microseconds_now
+
+CATALOG = "catalog.db"
+_CLEAN_UP_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFiles:
+    """The services and what they are made on."""
+
+    service: FileService
+    unversioned: UnversionedFileService
+    uploads: Uploads
+    catalog: SqliteCatalog
+    storage: Storage
+
+    def add_to(self, server: aio.Server) -> None:
+        """Registers both services."""
+        file_pb2_grpc.add_FileServiceServicer_to_server(self.service, server)
+        unversioned_pb2_grpc.add_FileServiceServicer_to_server(self.unversioned, server)
+
+
+@asynccontextmanager
+async def open_files(
+    folder: str | Path,
+    *,
+    limits: Limits | None = None,
+    identify: Identify = callers.user_id_of,
+    clock: Callable[[], int] = microseconds_now,
+    wrap: Callable[[Storage], Storage] = lambda storage: storage,
+) -> AsyncIterator[OpenFiles]:
+    """Opens the file services, removes what a crash has left, and keeps removing uploads that are abandoned.
+
+    Close it after the server has stopped: it waits for uploads that were broken off to be stored.
+
+    Args:
+        folder: Made if there is none.
+        limits: The largest requests that are accepted.
+        identify: Knows who makes a call.
+        clock: Gives the time in microseconds since 1970-01-01 UTC.
+        wrap: Changes the storage.
+
+    Raises:
+        StoreError: The folder or its catalog cannot be used; the text says why.
+    """
+    limits = limits or Limits()
+    async with AsyncExitStack() as stack:
+        storage = wrap(await LocalFolder.open(folder))
+        stack.push_async_callback(storage.close)
+        catalog = await SqliteCatalog.open(str(Path(folder) / CATALOG), clock=clock)
+        stack.push_async_callback(catalog.close)
+        uploads = Uploads(catalog, storage, limits)
+        stack.push_async_callback(uploads.close)
+        await uploads.sweep()
+        cleaning = asyncio.create_task(uploads.clean_up(_CLEAN_UP_SECONDS))
+        try:
+            yield OpenFiles(
+                FileService(catalog, storage, uploads, limits=limits, identify=identify),
+                UnversionedFileService(catalog, storage, uploads, limits=limits, identify=identify),
+                uploads,
+                catalog,
+                storage,
+            )
+        finally:
+            cleaning.cancel()
+            await asyncio.wait((cleaning,))
