@@ -23,6 +23,9 @@ from pygrpc.core.targets import Address, Target, is_numeric, parse_address
 _LOGGER = logging.getLogger("pygrpc")
 
 
+_NO_ATTRIBUTES: Mapping[str, Any] = {}
+
+
 class Host(Protocol):
     """The shell, as far as a look-up needs it."""
 
@@ -56,7 +59,7 @@ class Naming:
         self._host = host
         self._target = target
         self._names = target.addresses if proxy is None else (proxy.address,)
-        self._attributes: Mapping[str, Any] = {} if proxy is None else {TUNNEL: proxy.tunnel}
+        self._attributes: Mapping[str, Any] = _NO_ATTRIBUTES if proxy is None else {TUNNEL: proxy.tunnel}
         self._factory = None if target.resolver is None else resolvers.find(target.resolver.scheme)
         #: Whom the user's resolver tells, from the first time it is asked until it is closed.
         self._listener: _Listener | None = None

@@ -8,7 +8,7 @@ import base64
 import functools
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -75,16 +75,20 @@ def find_proxy(target: Target, options: Options, environment: Mapping[str, str])
         return None
     url = options.http_proxy
     if url is None:
-        url = next((environment[name] for name in _VARIABLES if name in environment), None)
+        url = _first(_VARIABLES, environment)
     found = _read_url(url) if url else None
     if found is None:
         return None
     (server,) = target.addresses
-    exceptions = next((environment[name] for name in _EXCEPTIONS if name in environment), "")
+    exceptions = _first(_EXCEPTIONS, environment) or ""
     if any(_matches(server.host, entry.strip()) for entry in exceptions.split(",")):
         return None
     address, credentials = found
     return Proxy(address, Tunnel(str(server), credentials))
+
+
+def _first(names: Iterable[str], environment: Mapping[str, str]) -> str | None:
+    return next((value for name in names if (value := environment.get(name)) is not None), None)
 
 
 @functools.lru_cache(maxsize=16)

@@ -8,6 +8,8 @@ from pygrpc.core.backoff import Backoff
 class Resolution:
     """The look-ups of one target. Requests keep a pause between look-ups that went well, failures a growing delay."""
 
+    __slots__ = ("_backoff", "_earliest", "_pause", "_resolve", "due", "under_way")
+
     def __init__(self, resolve: Callable[[], bool], pause: float, backoff: Backoff) -> None:
         """Looks nothing up yet.
 

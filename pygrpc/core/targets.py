@@ -1,5 +1,6 @@
 """Targets of channels and addresses of servers (doc/naming.md in the grpc repository)."""
 
+import functools
 import ipaddress
 import re
 from typing import NamedTuple
@@ -121,6 +122,8 @@ def _split_authority(rest: str) -> tuple[str, str]:
     return unquote(authority), unquote(rest.removeprefix("/"))
 
 
+# Programs make many channels to the same target, which share what it was read into.
+@functools.lru_cache(maxsize=64)
 def _built_in(scheme: str, rest: str, target: str) -> Target:
     if scheme == "unix":
         path = unquote(rest.removeprefix("//"))

@@ -148,6 +148,30 @@ def test_the_service_config_holds_for_the_first_call(made: queue.SimpleQueue[Min
         leave.set()
 
 
+def test_a_caller_that_blocks_is_woken_at_the_deadline_of_the_config() -> None:
+    remaining: queue.SimpleQueue[float] = queue.SimpleQueue()
+    leave = threading.Event()
+
+    def slow(request: bytes, context: Any) -> bytes:
+        remaining.put(context.time_remaining())
+        leave.wait(BOUND)
+        return request
+
+    config = {"methodConfig": [{"name": [{"service": SERVICE, "method": "uu"}], "timeout": "0.5s"}]}
+    with serve(uu=slow) as link:
+
+        def factory(target: resolvers.Target, listener: resolvers.Listener) -> resolvers.Resolver:
+            listener.update([link.target], config)
+            return resolvers.Resolver()
+
+        resolvers.register("mine", factory)
+        with pygrpc.insecure_channel("mine:a") as channel, pytest.raises(pygrpc.RpcError) as caught:
+            uu(channel)(b"x")
+        assert caught.value.code() is pygrpc.StatusCode.DEADLINE_EXCEEDED
+        assert remaining.get(timeout=BOUND) < 1.0
+        leave.set()
+
+
 def test_a_service_config_that_is_invalid_names_the_field(made: queue.SimpleQueue[Mine]) -> None:
     with pygrpc.insecure_channel("mine:a") as channel:
         future = uu(channel).future(b"x")
