@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from pygrpc.aio.interceptor import ServerInterceptor
+from pygrpc.aio.loops import start_task
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.status import Status
 from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler, require_handler
@@ -44,7 +45,8 @@ class HandlerSearch:
         self._serve = serve
         self._on_finished = on_finished
         self.task: asyncio.Task[None] | None = None
-        self._complete = asyncio.Event()
+        #: Made when the request is waited for: most are here when the interceptors are through.
+        self._complete: asyncio.Event | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, details: HandlerCallDetails) -> None:
         """Starts the task."""
@@ -52,13 +54,13 @@ class HandlerSearch:
         if sys.version_info >= (3, 12):
             self.task = asyncio.Task(coroutine, loop=loop, eager_start=True)
         else:
-            self.task = loop.create_task(coroutine)
+            self.task = start_task(loop, coroutine, details.method)
 
     # What the core reports.
 
     def on_requests(self) -> None:
         """Requests wait until there is a handler; only a single request is waited for here, until it is complete."""
-        if self._call.remote_ended:
+        if self._complete is not None and self._call.remote_ended:
             self._complete.set()
 
     def on_writable(self) -> None:
@@ -115,6 +117,7 @@ class HandlerSearch:
         if handler.request_streaming:
             return True
         if not self._call.remote_ended:
+            self._complete = asyncio.Event()
             await self._complete.wait()
         if self._call.has_message:
             return True

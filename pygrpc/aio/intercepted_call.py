@@ -14,6 +14,7 @@ from pygrpc.aio import call as calls
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AioRpcError, UsageError
 from pygrpc.aio.interceptor import ClientCallDetails
+from pygrpc.aio.loops import start_task
 from pygrpc.aio.stand_ins import (
     DoneCallback,
     StreamStreamCallResponseIterator,
@@ -120,7 +121,7 @@ class InterceptedCall(base.Call):
         chain = _Chain(self._hook, interceptors, start, self._stand_in)
         self._deadline = None if timeout is None else loop.time() + timeout
         self._loop = loop
-        self._task: asyncio.Task[Any] = loop.create_task(chain.run(details, request))
+        self._task: asyncio.Task[Any] = start_task(loop, chain.run(details, request), "interceptors of a call")
         # Weakly, so that the task doesn't keep this object, whose end cancels it.
         itself = weakref.ref(self)
         self._task.add_done_callback(lambda _: _chain_ended(itself()))

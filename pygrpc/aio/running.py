@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AbortError
+from pygrpc.aio.loops import start_task
 from pygrpc.aio.servicer import ServicerContext
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler, behavior_of
@@ -43,11 +44,8 @@ class HandlerRunner:
             task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
             if not task.done():
                 context.task = task
-        elif self._loop.get_task_factory() is None:
-            # What create_task does, at half its cost; the name says more than the number that a task gets otherwise.
-            context.task = asyncio.Task(coroutine, loop=self._loop, name=context.method)
         else:
-            context.task = self._loop.create_task(coroutine)
+            context.task = start_task(self._loop, coroutine, context.method)
 
     async def run(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
         """Runs a handler to its end and sends its status; raises nothing."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
 
 from pygrpc import ChannelConnectivity, aio
+from pygrpc.aio.loops import start_task
 from tests.aio.support import connected, failure, make_server, method, serving
 
 
@@ -105,3 +107,25 @@ def test_the_state_may_be_asked_outside_of_a_loop() -> None:
         await channel.close()
 
     asyncio.run(use())
+
+
+async def test_tasks_are_made_by_the_factory_of_the_loop_if_it_has_one() -> None:
+    loop = asyncio.get_running_loop()
+    made: list[asyncio.Task[object]] = []
+
+    async def answer() -> int:
+        return 42
+
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        made.append(asyncio.Task(coroutine, loop=loop))
+        return made[-1]
+
+    task = start_task(loop, answer(), "a name")
+    assert (await task, task.get_name()) == (42, "a name")
+    assert not made
+    loop.set_task_factory(factory)
+    try:
+        assert await start_task(loop, answer(), "another") == 42
+        assert len(made) == 1
+    finally:
+        loop.set_task_factory(None)
