@@ -151,6 +151,8 @@ class FakeShell:
         """Connects to all of these, which are the addresses of the target."""
         self.channel.exit_idle(self.now)
         self.resolved(*names)
+        # A policy that connects only when somebody wants it does so now.
+        self.channel.exit_idle(self.now)
         return [self.answer(name) for name in names if name in self.attempts]
 
 

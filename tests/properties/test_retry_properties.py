@@ -11,6 +11,7 @@ from pygrpc.core.framing import frame_message
 from pygrpc.core.retrying_call import RetryingCall
 from tests.core.pair import RESPONSE, ClientEnd, RawPeer
 from tests.core.test_retrying_call import Bench
+from tests.properties.test_client_channel_properties import POLICIES
 
 CODES = st.sampled_from([1, 4, 13, 14, 14, 14])
 PUSHBACK = st.sampled_from([None, None, b"0", b"100", b"-1", b"nonsense"])
@@ -24,9 +25,15 @@ class Retries(RuleBasedStateMachine):
         attempts=st.integers(2, 5),
         limit=st.sampled_from([3, 262_144]),
         throttled=st.booleans(),
+        balancing=st.sampled_from(POLICIES),
+        connections=st.integers(1, 2),
     )
-    def make(self, policy: str, attempts: int, limit: int, throttled: bool) -> None:
-        changes = {"retryThrottling": {"maxTokens": 3, "tokenRatio": 0.5}} if throttled else {}
+    def make(
+        self, policy: str, attempts: int, limit: int, throttled: bool, balancing: dict[str, Any], connections: int
+    ) -> None:
+        changes: dict[str, Any] = {"retryThrottling": {"maxTokens": 3, "tokenRatio": 0.5}} if throttled else {}
+        changes["loadBalancingConfig"] = [balancing]
+        changes["connectionScaling"] = {"maxConnectionsPerSubchannel": connections}
         self.bench = Bench(limit, policy, fields={"maxAttempts": attempts}, **changes)
         self.shell = self.bench.shell
         self.attempts = attempts
@@ -93,6 +100,8 @@ class Retries(RuleBasedStateMachine):
     @rule(works=st.booleans())
     def connect(self, works: bool) -> None:
         if works:
+            # One call at a time, so that calls wait for streams and connections are added.
+            self.shell.limit = {3: 1}
             self.peers.append(self.shell.answer("a"))
         else:
             self.shell.fail("a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import random
 import time
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 
 import pygrpc
 import pygrpc.balancing
+from pygrpc import resolvers
+from pygrpc.health.v1 import health, health_pb2, health_pb2_grpc
+from tests.health.serving import SERVERS, running
 from tests.sync.backends import METHOD, MIXED, Run, backends, service_config, until
 from tests.sync.peers import BOUND
 
@@ -173,3 +177,55 @@ def test_calls_beyond_the_streams_of_one_connection_get_another(library: str) ->
             assert len(set(server.peers)) == server.calls == 3
             server.go.set()
             assert [future.result(BOUND) for future in pending] == [b""] * 4
+
+
+def test_policies_take_over_from_each_other_and_no_call_fails() -> None:
+    listeners: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    class Mine(resolvers.Resolver):
+        def __init__(self, target: resolvers.Target, listener: resolvers.Listener) -> None:
+            listeners.put(listener)
+
+    resolvers.register("changing", Mine)
+    try:
+        with backends(*MIXED, "pygrpc") as (_, servers), pygrpc.insecure_channel("changing:x") as channel:
+            addresses = [f"127.0.0.1:{server.port}" for server in servers]
+            first = channel.unary_unary(METHOD).future(b"", timeout=BOUND)
+            listener = listeners.get(timeout=BOUND)
+            listener.update(addresses[:1])
+            assert first.result(BOUND) == b""
+            child = [{"round_robin": {}}]
+            for policy in ({"round_robin": {}}, {"outlier_detection": {"childPolicy": child}}, {"ring_hash": {}}) * 3:
+                listener.update(addresses, {"loadBalancingConfig": [policy]})
+                for _ in range(4):
+                    channel.unary_unary(METHOD)(b"", timeout=BOUND)
+                addresses.append(addresses.pop(0))
+            call_all(channel, servers)
+    finally:
+        resolvers.unregister("changing")
+
+
+@pytest.mark.parametrize("api", SERVERS)
+def test_the_standard_health_service_is_understood(api: str) -> None:
+    def register(server: Any) -> Any:
+        servicer = (health.aio.HealthServicer if api.endswith("aio") else health.HealthServicer)()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        echo = pygrpc.unary_unary_rpc_method_handler(aio_echo if api.endswith("aio") else lambda request, _: request)
+        handler = pygrpc.method_handlers_generic_handler("balancing.Test", {"Call": echo})
+        server.add_generic_rpc_handlers((handler,))
+        return servicer
+
+    async def aio_echo(request: bytes, context: Any) -> bytes:
+        return request
+
+    held: list[Any] = []
+    with running(api, lambda server: held.append(register(server))) as server:
+        server.run(held[0].set, "a.B", health_pb2.HealthCheckResponse.NOT_SERVING)
+        config = service_config("round_robin", healthCheckConfig={"serviceName": "a.B"})
+        with pygrpc.insecure_channel(server.target, config) as channel:
+            with pytest.raises(pygrpc.RpcError) as caught:
+                channel.unary_unary(METHOD)(b"", timeout=BOUND)
+            assert caught.value.details().endswith("the service 'a.B' is NOT_SERVING")
+            waiting = channel.unary_unary(METHOD).future(b"x", timeout=BOUND, wait_for_ready=True)
+            server.run(held[0].set, "a.B", health_pb2.HealthCheckResponse.SERVING)
+            assert waiting.result(BOUND) == b"x"
