@@ -13,13 +13,13 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 """
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff, BackoffPolicy
+from pygrpc.core.balancing.guard import choose, tell
 from pygrpc.core.balancing.pick_first import PickFirst
 from pygrpc.core.balancing.policy import (
     NOT_SENT,
@@ -29,7 +29,6 @@ from pygrpc.core.balancing.policy import (
     FixedPicker,
     Pick,
     Picker,
-    PickResult,
     QueuePicker,
 )
 from pygrpc.core.balancing.subchannel import Connector, Subchannel
@@ -39,14 +38,13 @@ from pygrpc.core.client_call import DEADLINE_EXCEEDED, REPLAY_LIMIT, ClientCall,
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.deadlines import Appointment, Deadlines
 from pygrpc.core.deferred_call import DeferredCall
-from pygrpc.core.health_check import WATCH, HealthCheck
 from pygrpc.core.resolution import Resolution
 from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig
 from pygrpc.core.status import Status
+from pygrpc.core.subchannel_pool import SubchannelPool
 from pygrpc.status import StatusCode
 
-_LOGGER = logging.getLogger("pygrpc")
 _IDLE, _CONNECTING, _READY, _FAILED, _SHUTDOWN = ChannelConnectivity
 
 
@@ -145,7 +143,7 @@ class ClientChannel:
         self._deferred: dict[DeferredCall, None] = {}
         self._balancer: Switch | None = None
         self._picker: Picker = QueuePicker(self._leave_idle)
-        self._subchannels: dict[Subchannel, None] = {}
+        self._subchannels = SubchannelPool(shell, settings, random, self._do)
         self._connections: dict[ClientConnection, Subchannel] = {}
         #: Calls that wait for another picker, in order.
         self._waiting: dict[ClientCall, None] = {}
@@ -187,12 +185,7 @@ class ClientChannel:
     def _pick(self, call: ClientCall) -> None:
         if call.ended:
             return
-        try:
-            result = self._checked(self._picker.pick(call))
-        except Exception as error:
-            _LOGGER.exception("the picker of the load balancing policy raised")
-            text = f"the picker of the load balancing policy raised {type(error).__name__}: {error}"
-            result = Fail(Status(StatusCode.INTERNAL, text), drop=True)
+        result = choose(self._picker, call)
         if isinstance(result, Pick):
             connection, on_done = result.subchannel.connection, result.on_done
             if connection is not None:
@@ -202,36 +195,19 @@ class ClientChannel:
                 connection.start(call)
                 return
             if on_done is not None:
-                self._tell(on_done, NOT_SENT)
+                tell(on_done, NOT_SENT)
         elif isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
         self._waiting[call] = None
         call.stop_waiting = functools.partial(self._waiting.pop, call, None)
 
-    @staticmethod
-    def _checked(result: PickResult) -> PickResult:
-        if isinstance(result, Pick):
-            if isinstance(result.subchannel, Subchannel):
-                return result
-        elif result is None or (isinstance(result, Fail) and isinstance(result.status, Status)):
-            return result
-        raise TypeError(f"pick returns a Pick of a subchannel, a Fail or QUEUE, not {result!r}")
-
     def _over(self, connection: ClientConnection, on_done: Callable[[Status], None], status: Status) -> None:
         # It is the connection that knows the time now.
         self.now = max(self.now, connection.now)
-        self._tell(on_done, status)
+        tell(on_done, status)
         if self._picker_is_new or self._events:
             self._do(lambda: None, self.now)
-
-    @staticmethod
-    def _tell(on_done: Callable[[Status], None], status: Status) -> None:
-        """Tells a policy how a call has ended; what it raises is no business of the call."""
-        try:
-            on_done(status)
-        except Exception:
-            _LOGGER.exception("on_done of a load balancing policy's pick raised")
 
     def _pick_again(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -257,7 +233,7 @@ class ClientChannel:
                 self.call_at(call.deadline, functools.partial(call.cancel, DEADLINE_EXCEEDED))
             call.begin()
             return
-        result = self._picker.pick(call)
+        result = choose(self._picker, call)
         if isinstance(result, Fail) and (result.drop or not call.wait_for_ready):
             call.cancel(result.status)
             return
@@ -297,8 +273,7 @@ class ClientChannel:
 
     def _reset_backoff(self) -> None:
         self._resolution.reset_backoff(self.now)
-        for subchannel in self._subchannels:
-            subchannel.reset_backoff()
+        self._subchannels.reset_backoff()
 
     def close(self, now: float) -> None:
         """Ends the channel. The calls that wait, and those on connections, are the shell's to cancel."""
@@ -326,8 +301,7 @@ class ClientChannel:
             config = None
         if not isinstance(config, InvalidServiceConfig):
             self._factory.configure(config or self._own_config)
-            for subchannel in list(self._subchannels):
-                self._configure(subchannel)
+            self._subchannels.configure(self._factory.config, self.now)
         elif self.calls is not self._factory:
             self._resolution_failed(f"the service config that came with the addresses is invalid: {config}")
             return
@@ -406,8 +380,7 @@ class ClientChannel:
         for appointment in self._appointments.pop_expired(self.now):
             if appointment.action is not None:
                 appointment.action()
-        for subchannel in list(self._subchannels):
-            subchannel.handle_timeout(self.now)
+        self._subchannels.handle_timeout(self.now)
         if self._balancer is not None:
             self._balancer.handle_timeout()
 
@@ -436,8 +409,7 @@ class ClientChannel:
             self._shell.on_wakeup(wakeup)
 
     def _next_wakeup(self) -> float | None:
-        times = [self._idle_at, self._resolution.due, self._appointments.next()]
-        times += [subchannel.next_wakeup() for subchannel in self._subchannels]
+        times = [self._idle_at, self._resolution.due, self._appointments.next(), self._subchannels.next_wakeup()]
         if self._balancer is not None:
             times.append(self._balancer.next_wakeup())
         return min((time for time in times if time is not None), default=None)
@@ -506,29 +478,7 @@ class ClientChannel:
         def changed(subchannel: Subchannel, state: ChannelConnectivity) -> None:
             self._events.append(functools.partial(on_change, subchannel, state))
 
-        backoff = Backoff(self._settings.backoff, self.random)
-        timeout = self._settings.min_connect_timeout
-        subchannel = Subchannel(endpoint, self._shell, backoff, timeout, changed, self._forget, self._do, health)
-        self._subchannels[subchannel] = None
-        self._configure(subchannel)
-        return subchannel
-
-    def _configure(self, subchannel: Subchannel) -> None:
-        """Tells a subchannel what the service config has for it."""
-        config, settings = self._factory.config, self._settings
-        subchannel.allow_connections(min(config.max_connections, settings.max_connections), self.now)
-        service = config.health_service
-        if settings.inhibit_health_checking or not subchannel.health:
-            service = None
-        if service != subchannel.watched_service:
-            check = None
-            if service is not None:
-                backoff = Backoff(settings.backoff, self.random)
-                check = HealthCheck(subchannel, service, self._shell.request_headers(WATCH), backoff, self._do)
-            subchannel.check_health(check, self.now)
-
-    def _forget(self, subchannel: Subchannel) -> None:
-        self._subchannels.pop(subchannel, None)
+        return self._subchannels.make(endpoint, changed, health, self.now)
 
     def publish(self, state: ChannelConnectivity, picker: Picker) -> None:
         """Takes the state and the picker of the policy."""

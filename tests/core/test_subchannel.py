@@ -9,6 +9,7 @@ import pytest
 
 from pygrpc.core.balancing.subchannel import Subchannel
 from pygrpc.core.service_config import InvalidServiceConfig
+from pygrpc.core.subchannel_pool import SubchannelPool
 from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, READY, SETTINGS, FakeShell, streams
 from tests.core.pair import RESPONSE, ClientEnd, RawPeer
@@ -206,6 +207,16 @@ def test_closing_leaves_all_connections_and_the_attempt() -> None:
     shell.channel.close(shell.now)
     assert shell.attempts == {}
     assert shell.left == [first.core, second.core]
+
+
+def test_the_pool_forgets_those_that_are_shut_down() -> None:
+    shell, _ = shell_with(policy="round_robin")
+    pool = shell.channel._subchannels
+    assert isinstance(pool, SubchannelPool)
+    shell.resolved("a", "b", config=config(3, "round_robin"))
+    assert [str(each) for each in pool] == ["ipv4:a:1", "ipv4:b:1"]
+    shell.resolved("b", config=config(3, "round_robin"))
+    assert [str(each) for each in pool] == ["ipv4:b:1"]
 
 
 # Holding.

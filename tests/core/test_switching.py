@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pygrpc.core.balancing import NOT_SENT, Balancer, Endpoint, Fail, FixedPicker, Pick, RoundRobin, register
+from pygrpc.core.balancing.guard import choose
 from pygrpc.core.balancing.subchannel import Subchannel
 from pygrpc.core.balancing.switching import Child, Switch
 from pygrpc.core.service_config import InvalidServiceConfig
@@ -223,6 +224,7 @@ def test_a_picker_that_raises_fails_the_call(where: str, text: str, caplog: pyte
     assert call.code is patient.code is StatusCode.INTERNAL
     assert text in call.details
     assert caplog.records
+    assert isinstance(choose(shell.channel._picker, call.call), Fail)
     Broken.where = ""
     assert shell.call().events == ["started"]
 

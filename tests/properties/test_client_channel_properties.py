@@ -212,7 +212,8 @@ class Channel(RuleBasedStateMachine):
             assert not ready
         elif channel.state is SHUTDOWN:
             assert not self.shell.attempts
-            assert self.shell.wakeup is None
+            # The shell cancels all calls then; one that it leaves, as this one may, goes on.
+            assert self.shell.wakeup == channel._appointments.next()
         if channel.direct is not None:
             assert channel.state is READY
             assert not channel.direct.draining
