@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +80,28 @@ async def test_a_server_that_is_killed_during_uploads(client_aio: ModuleType, tm
         info = await upload(stub, DATA, file_id="resumable", offset=state.received_size)
         assert info.checksum == sha256(DATA)
         assert parts(folder) == []
+
+
+async def test_a_server_that_is_stopped_keeps_what_has_arrived(client_aio: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    arguments = ("--files", folder, "--log-level", "warning", "--grace", 0)
+    async with (
+        serving(tmp_path / "users.db", *arguments) as program,
+        client_aio.insecure_channel(program.address) as channel,
+    ):
+        call = file_pb2_grpc.FileServiceStub(channel).UploadFile(metadata=ANN)
+        for message in list(requests(DATA, 50_000, file_id="mine"))[:2]:
+            await call.write(message)
+        await call.initial_metadata()
+        await arrived(parts(folder)[0], 50_000)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.finished() == (0, "", "")
+        with pytest.raises(client_aio.AioRpcError):
+            await call
+    async with running(client_aio, folder) as server:
+        state = await server.stub.GetUpload(file_pb2.GetUploadRequest(file_id="mine"), metadata=ANN)
+        assert state.received_size == 50_000
+        assert (await upload(server.stub, DATA, file_id="mine", offset=50_000)).checksum == sha256(DATA)
 
 
 async def test_what_nobody_knows_is_removed(client_aio: ModuleType, tmp_path: Path) -> None:
