@@ -254,12 +254,14 @@ def _names(folder: Path) -> Iterator[str]:
 
 if sys.platform == "win32":  # pragma: no cover
     _FLAGS = os.O_BINARY
+    # An open file can't be renamed there, nor a folder synced: told when the folder is opened, which syncs it.
+    _UNSUPPORTED = OSError(errno.ENOSYS, "it needs a POSIX system")
 
     def _try_lock(descriptor: int) -> None:
-        """An open file cannot be removed or renamed there anyway."""
+        raise _UNSUPPORTED
 
     def _sync_folder(folder: Path) -> None:
-        """Folders cannot be synced there."""
+        raise _UNSUPPORTED
 else:
     import fcntl
 
