@@ -117,3 +117,17 @@ async def test_messages_that_come_in_time() -> None:
             async for number in numbers:
                 found.append(number)
     assert found == [1, 2]
+
+
+async def test_an_idle_upload_can_be_resumed(tmp_path: Path) -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.Event().wait()
+
+    async with open_files(tmp_path) as files:
+        with pytest.raises(RequestError, match="no message of the upload came"):
+            async with files.uploads.receive(MINE) as receiver, aclosing(in_time(messages(), 0.05)) as chunks:
+                async for chunk in chunks:
+                    await receiver.write(chunk)
+        assert (await files.catalog.upload("mine", "ann")).received == 5
+        assert (await whole(files, b" second", MINE._replace(offset=5))).checksum == sha256(b"first second")
