@@ -10,6 +10,7 @@ import pytest
 
 from pygrpc.core.balancing import NOT_SENT, Balancer, Endpoint, Fail, FixedPicker, Pick, RoundRobin, register
 from pygrpc.core.balancing.guard import choose
+from pygrpc.core.balancing.outlier_detection import OutlierDetection
 from pygrpc.core.balancing.subchannel import Subchannel
 from pygrpc.core.balancing.switching import Child, Switch
 from pygrpc.core.service_config import InvalidServiceConfig
@@ -227,6 +228,14 @@ def test_a_picker_that_raises_fails_the_call(where: str, text: str, caplog: pyte
     assert isinstance(choose(shell.channel._picker, call.call), Fail)
     Broken.where = ""
     assert shell.call().events == ["started"]
+
+
+def test_a_default_policy_that_can_t_do_without_a_configuration_says_so() -> None:
+    shell = FakeShell(policy=OutlierDetection)
+    call = shell.call()
+    shell.resolved("a")
+    assert call.code is StatusCode.UNAVAILABLE
+    assert "'outlier_detection' raised InvalidConfig: childPolicy must be a list of policies" in call.details
 
 
 def test_a_configuration_that_raises_names_the_policy() -> None:

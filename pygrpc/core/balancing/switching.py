@@ -53,10 +53,13 @@ class Child:
     def update(self, endpoints: Sequence[Endpoint], config: Any) -> None:
         """Passes addresses on."""
         if self._balancer is not None:
-            if config is None:
-                # Nobody configured it: it is the default of the channel.
-                config = self._guard("parse_config", self.kind.parse_config, {})
-            self._guard("update", self._balancer.update, endpoints, config)
+            self._guard("update", self._update, self._balancer, endpoints, config)
+
+    def _update(self, balancer: Balancer, endpoints: Sequence[Endpoint], config: Any) -> None:
+        if config is None:
+            # Nobody configured it: it is the default of the channel.
+            config = self.kind.parse_config({})
+        balancer.update(endpoints, config)
 
     def resolution_failed(self, reason: str) -> None:
         """Passes a failed look-up on."""
