@@ -47,7 +47,7 @@ class Outbox(Generic[_T]):
         Returns:
             Whether the outbox goes on.
         """
-        if self._ended:
+        if self.ended:
             return False
         if len(self._items) >= self._limit:
             self.fail(ReaderTooSlow())
@@ -58,7 +58,7 @@ class Outbox(Generic[_T]):
 
     async def wait_for_room(self) -> None:
         """Waits until an item can be put in, or the outbox has ended."""
-        while len(self._items) >= self._limit and not self._ended:
+        while len(self._items) >= self._limit and not self.ended:
             self._room.clear()
             await self._room.wait()
 
@@ -98,7 +98,8 @@ class Outbox(Generic[_T]):
             await self._readable.wait()
 
     @property
-    def _ended(self) -> bool:
+    def ended(self) -> bool:
+        """Whether nothing more can be put in."""
         return self._finished or self._failure is not None
 
     def _wake(self) -> None:

@@ -10,8 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from pygrpc import aio
+from pygrpc.services.chat import ChatRooms, ChatService, SqliteChatStore, UnversionedChatService
 from pygrpc.services.errors import StoreError
 from pygrpc.services.files import open_files
+from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
+from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
 from pygrpc.services.users import Passwords, SqliteUserStore, UserService
 
@@ -57,8 +60,11 @@ async def run(options: Options, ready: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(_user_service(options.database))
+        rooms = await stack.enter_async_context(_chat_rooms(options.database))
         server = aio.server(options=(("grpc.so_reuseport", 0),))
         user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
+        chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms), server)
+        unversioned_chat_pb2_grpc.add_ChatServiceServicer_to_server(UnversionedChatService(rooms), server)
         if options.files:
             await _add_files(server, options.files, stack)
         address = await _listen(server, options)
@@ -69,6 +75,7 @@ async def run(options: Options, ready: Callable[[str], None]) -> None:
         await stopping.wait()
         _log.info("Stopping; running calls have %g seconds.", options.grace)
         service.shut_down()
+        rooms.shut_down()
         await server.stop(options.grace)
     _log.info("Stopped.")
 
@@ -94,6 +101,19 @@ async def _add_files(server: aio.Server, folder: str, stack: AsyncExitStack) -> 
     except StoreError as error:
         raise StartError(str(error)) from error
     files.add_to(server)
+
+
+@asynccontextmanager
+async def _chat_rooms(database: str) -> AsyncIterator[ChatRooms]:
+    try:
+        store = await SqliteChatStore.open(database)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    try:
+        async with ChatRooms(store) as rooms:
+            yield rooms
+    finally:
+        await store.close()
 
 
 async def _listen(server: aio.Server, options: Options) -> str:

@@ -134,13 +134,17 @@ def _url_of(database: str, title: str) -> URL:
     return url.set(drivername="sqlite+aiosqlite")
 
 
+def is_in_memory(url: URL) -> bool:
+    """Tells whether a database is in the memory of its process."""
+    return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
+
+
 def _engine_for(url: URL) -> AsyncEngine:
     # A database in memory belongs to its connection, so there is exactly one, which the operations use in turn.
-    in_memory = not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"
     engine = create_async_engine(
         url,
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=1 if in_memory else _FILE_CONNECTIONS,
+        pool_size=1 if is_in_memory(url) else _FILE_CONNECTIONS,
         max_overflow=0,
         # Otherwise an error's text would carry the values of the statement, a password hash among them.
         hide_parameters=True,

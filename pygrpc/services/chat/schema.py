@@ -1,0 +1,94 @@
+"""The tables of the chat, and the steps that bring an older file up to date."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+_metadata = MetaData()
+
+rooms = Table(
+    "chat_rooms",
+    _metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("description", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    # Microseconds since 1970-01-01 UTC, here and below.
+    Column("created_at", Integer, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+)
+
+messages = Table(
+    "chat_messages",
+    _metadata,
+    Column("position", Integer, primary_key=True),
+    Column("room_id", String, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("username", String, nullable=False),
+    Column("content", String, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("kind", Integer, nullable=False),
+)
+
+sessions = Table(
+    "chat_sessions",
+    _metadata,
+    Column("id", String, primary_key=True),
+    Column("server_id", String, nullable=False),
+    Column("room_id", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("username", String, nullable=False),
+)
+
+# The processes that serve the sessions, and when they were last known to live.
+servers = Table(
+    "chat_servers",
+    _metadata,
+    Column("id", String, primary_key=True),
+    Column("seen_at", Integer, nullable=False),
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE chat_rooms (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            description TEXT NOT NULL,
+            created_by TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            last_sequence INTEGER NOT NULL
+        )
+        """,
+        # A position is never used again, also when the last message has been removed: those who follow the messages
+        # would miss the next one.
+        """
+        CREATE TABLE chat_messages (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            room_id TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            user_id TEXT NOT NULL,
+            username TEXT NOT NULL,
+            content TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            UNIQUE (room_id, sequence)
+        )
+        """,
+        """
+        CREATE TABLE chat_sessions (
+            id TEXT NOT NULL PRIMARY KEY,
+            server_id TEXT NOT NULL,
+            room_id TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            username TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX chat_sessions_by_room ON chat_sessions (room_id, user_id)",
+        "CREATE INDEX chat_sessions_by_server ON chat_sessions (server_id)",
+        "CREATE TABLE chat_servers (id TEXT NOT NULL PRIMARY KEY, seen_at INTEGER NOT NULL)",
+    ),
+)
