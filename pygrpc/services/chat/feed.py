@@ -99,8 +99,10 @@ class ChatFeed:
                 outbox.fail(ShuttingDown())
 
     async def _wait(self) -> None:
+        # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), self._poll if self._rooms else None)
+            async with asyncio.timeout(self._poll if self._rooms else None):
+                await self._news.wait()
 
     async def _advance(self) -> None:
         async with self._moving:

@@ -90,7 +90,8 @@ class ChatRooms:
         self.feed = ChatFeed(store, queue_limit, poll)
         self.server_id = str(uuid.uuid4())
         self._rates = Rates(self.limits.rate, self.limits.burst, asyncio.get_running_loop().time)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._stays: set[asyncio.Future[Any]] = set()
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ChatRooms:
@@ -100,10 +101,10 @@ class ChatRooms:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Waits until all departures are stored."""
+        """Waits until everybody has left; to be called when the server has ended its calls."""
         self.shut_down()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while unfinished := self._tasks | self._stays:
+            await asyncio.wait(unfinished)
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -124,15 +125,19 @@ class ChatRooms:
         session_id = str(uuid.uuid4())
         name = username.strip() or f"User_{user_id}"
         session = Session(session_id, self.server_id, room_id, user_id, name)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self.feed.catch_up()
         # Those who are dropped leave at once: their calls may take long to end, as nobody reads their status either.
         with self.feed.follow(room_id, lambda: self._part(session_id)) as outbox:
+            self._stays.add(over)
             try:
                 history = min(history, self.limits.page_size)
                 joined = await self.store.join(session, history=history, most=self.limits.members)
                 yield Stay(session, joined, outbox)
             finally:
                 # Also if this task is cancelled, once more while it waits, or was so while the arrival was stored.
+                self._stays.discard(over)
+                over.cancel()
                 await asyncio.shield(self._part(session_id))
 
     async def part(self, stay: Stay) -> None:

@@ -8,6 +8,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo, RetryInfo
 
 from pygrpc.services.chat import Limits
+from pygrpc.services.chat.service import DEFAULT_HISTORY
 from pygrpc.services.protos.chat.v1 import chat_pb2
 from tests.services.chat.support import (
     JOINED,
@@ -61,6 +62,9 @@ async def test_history_comes_before_what_is_said_now(client_aio: ModuleType) -> 
         assert [each.message.sequence for each in found] == list(range(27, 34))
         assert [each.message.type for each in found] == [USER] * 5 + [JOINED, USER]
         assert [each.sequence for each in await messages(ann, 33)] == list(range(1, 34))
+        usual = server.stub.JoinRoom(chat_pb2.JoinRoomRequest(room_id="room-1", user_id="cid"))
+        assert [(await usual.read()).history for _ in range(DEFAULT_HISTORY + 1)] == [True] * DEFAULT_HISTORY + [False]
+        usual.cancel()
         ann.cancel()
         bob.cancel()
 
