@@ -6,7 +6,8 @@ import hpack
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pygrpc.core.http2.hpack_codec import CompressionError, HeaderDecoder, HeaderEncoder, HeaderListTooLarge
+from pygrpc.core.http2.hpack_decoder import CompressionError, HeaderDecoder, HeaderListTooLarge
+from pygrpc.core.http2.hpack_encoder import HeaderEncoder
 from pygrpc.core.metadata import Header
 
 LIMIT = 5000

@@ -42,7 +42,7 @@ from pygrpc.core.http2.frames import (
     read_settings,
     require_size,
 )
-from pygrpc.core.http2.hpack_codec import CompressionError, HeaderListTooLarge
+from pygrpc.core.http2.hpack_decoder import CompressionError, HeaderListTooLarge
 from pygrpc.core.http2.stream_frames import StreamFrames
 
 #: The beginning of a payload is kept as a view of what was read from here on, and copied below, in bytes.

@@ -37,7 +37,7 @@ from pygrpc.core.http2.frames import (
     settings_frame,
     window_update_frame,
 )
-from pygrpc.core.http2.hpack_codec import HeaderEncoder
+from pygrpc.core.http2.hpack_encoder import HeaderEncoder
 from pygrpc.core.http2.streams import AWAITING_HEADERS, LOCAL_ENDED, REMOTE_ENDED, ClosedStreams, Closing, Stream
 from pygrpc.core.metadata import Header
 

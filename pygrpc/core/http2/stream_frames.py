@@ -18,7 +18,7 @@ from pygrpc.core.http2.frames import (
     rst_stream_frame,
     without_padding,
 )
-from pygrpc.core.http2.hpack_codec import DecodedBlock, HeaderDecoder
+from pygrpc.core.http2.hpack_decoder import DecodedBlock, HeaderDecoder
 from pygrpc.core.http2.streams import (
     AWAITING_HEADERS,
     COUNTING,

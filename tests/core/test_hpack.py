@@ -6,13 +6,9 @@ import hpack
 import pytest
 from hpack.hpack import encode_integer
 
-from pygrpc.core.http2.hpack_codec import (
-    CompressionError,
-    DecodedBlock,
-    HeaderDecoder,
-    HeaderEncoder,
-    HeaderListTooLarge,
-)
+from pygrpc.core.http2.hpack_decoder import CompressionError, DecodedBlock, HeaderDecoder, HeaderListTooLarge
+from pygrpc.core.http2.hpack_encoder import HeaderEncoder
+from pygrpc.core.http2.hpack_tables import FIRST_DYNAMIC, STATIC
 from pygrpc.core.metadata import Header
 
 REQUEST: tuple[Header, ...] = (
@@ -444,3 +440,13 @@ def test_the_memory_of_an_encoder_of_large_lists_is_bounded() -> None:
     assert len(encoder._sighted) <= 2048
     assert len(encoder._fields) <= 2048
     assert sum(map(len, encoder._fields.values())) <= 1 << 18
+
+
+def test_the_static_table_is_that_of_the_rfc() -> None:
+    # RFC 7541, appendix A.
+    assert (len(STATIC), FIRST_DYNAMIC) == (61, 62)
+    assert (STATIC[0], STATIC[2], STATIC[60]) == (
+        (b":authority", b""),
+        (b":method", b"POST"),
+        (b"www-authenticate", b""),
+    )

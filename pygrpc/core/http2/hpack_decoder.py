@@ -1,30 +1,26 @@
-"""Header compression of the frame engine (RFC 7541), on the static table and the Huffman code of ``hpack``.
+"""Decoding header blocks for the frame engine (RFC 7541), on the static table and the Huffman code of ``hpack``.
 
 Clients send the same few header blocks over and over. While the dynamic table doesn't change, the same bytes mean the
-same headers, so that a block that was seen before is found in a dictionary and not decoded again; and the same headers
-have the same bytes. Both dictionaries are emptied whenever the dynamic table changes. A block that changes the table
-itself must be decoded each time, and is never kept.
+same headers, so that a block that was seen before is found in a dictionary and not decoded again. The dictionary is
+emptied whenever the dynamic table changes. A block that changes the table itself must be decoded each time, and is
+never kept.
 """
-
-from collections.abc import Sequence
 
 from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
-from hpack.table import HeaderTable
 
 from pygrpc.core.http2.engine import DEFAULT_TABLE_SIZE, HeaderBlock
+from pygrpc.core.http2.hpack_tables import (
+    ENTRY_OVERHEAD,
+    FIRST_DYNAMIC,
+    INCREMENTAL,
+    MOST_KEPT,
+    SIGHTINGS_KEPT,
+    SIZE_UPDATE,
+    STATIC,
+)
 from pygrpc.core.metadata import Header
 
-#: What an entry takes in the dynamic table, and a field in a header list, beside its octets (RFC 7541, section 4.1).
-_ENTRY_OVERHEAD = 32
-
-_STATIC: tuple[Header, ...] = tuple(HeaderTable.STATIC_TABLE)
-_FIRST_DYNAMIC = len(_STATIC) + 1
-_STATIC_FIELDS: dict[Header, int] = {header: index for index, header in reversed(list(enumerate(_STATIC, 1)))}
-_STATIC_NAMES: dict[bytes, int] = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
-
-# The bits that begin the representation of a field (RFC 7541, section 6).
-_INDEXED, _INCREMENTAL, _SIZE_UPDATE, _WITHOUT_INDEXING = 0x80, 0x40, 0x20, 0x00
 #: An integer is not longer than this many bits behind its prefix, as in ``hpack``: there is no use for larger ones.
 _LARGEST_SHIFT = 28
 
@@ -35,15 +31,6 @@ _STRINGS_KEPT, _LARGEST_STRING = 64, 64
 #: Literals that a decoder keeps decoded: their size in bytes all together, as a multiple of the largest header list,
 #: and at most.
 _LISTS_KEPT, _LITERALS_KEPT = 4, 1 << 18
-#: Names and header lists that an encoder keeps, fields of header lists of ordinary length, and the size in bytes of the
-#: largest literal among them, and of all together.
-_FIELDS_KEPT, _LARGEST_FIELD, _FIELD_BYTES_KEPT = 128, 2048, 1 << 18
-#: How many header lists have a field that waits for each field that gets into a full table.
-_PATIENCE = 64
-#: Blocks and fields of which it is remembered that they came before, while header lists are of ordinary length; and how
-#: many if they are longer, so that the fields of one list don't drive each other out.
-_SIGHTINGS_KEPT, _MOST_KEPT = 128, 2048
-
 #: Headers that the engine itself takes notice of.
 _LOOKED_AT = frozenset([b"content-length", b":status"])
 #: Digits of a content-length that we believe.
@@ -113,7 +100,7 @@ class HeaderDecoder:
         self._max_list_size = max_list_size
         self._bytes_kept = 0
         self._sighted: set[int] = set()
-        self._sightings_kept = _SIGHTINGS_KEPT
+        self._sightings_kept = SIGHTINGS_KEPT
         self._strings: dict[bytes, bytes] = {}
         #: Literals with a spelled-out name, which mean the same whatever is in the table.
         self._literals: dict[bytes, _Entry] = {}
@@ -140,7 +127,7 @@ class HeaderDecoder:
             # An IndexError is a block that ends too early, or an index beyond the table.
             raise CompressionError(str(error)) from error
         if 2 * len(decoded) > self._sightings_kept:
-            self._sightings_kept = min(2 * len(decoded), _MOST_KEPT)
+            self._sightings_kept = min(2 * len(decoded), MOST_KEPT)
         if self._table_changed:
             self._forget()
         elif size <= _LARGEST_KEPT:
@@ -186,10 +173,10 @@ class HeaderDecoder:
                 if not index:
                     raise CompressionError("index 0 stands for nothing (RFC 7541, section 6.1)")
                 header, length, special = entries[index]
-            elif first & _INCREMENTAL:
+            elif first & INCREMENTAL:
                 header, position = self._read_literal(block, position, 0x3F)
                 header, length, special = self._insert(header)
-            elif first & _SIZE_UPDATE:
+            elif first & SIZE_UPDATE:
                 if headers:
                     raise CompressionError("a table size update behind a field (RFC 7541, section 4.2)")
                 position = self._update_table_size(block, position)
@@ -273,7 +260,7 @@ class HeaderDecoder:
         # RFC 7541, section 4.4: an entry that is larger than the table empties it.
         self._table_changed = True
         entry = _entry(header)
-        self._entries.insert(_FIRST_DYNAMIC, entry)
+        self._entries.insert(FIRST_DYNAMIC, entry)
         self._table_size += entry[1]
         self._evict()
         return entry
@@ -294,11 +281,11 @@ class HeaderDecoder:
 
 def _entry(header: Header) -> _Entry:
     name, value = header
-    return header, len(name) + len(value) + _ENTRY_OVERHEAD, name in _LOOKED_AT
+    return header, len(name) + len(value) + ENTRY_OVERHEAD, name in _LOOKED_AT
 
 
 _NO_ENTRY: _Entry = ((b"", b""), 0, False)
-_STATIC_ENTRIES = tuple(_entry(header) for header in _STATIC)
+_STATIC_ENTRIES = tuple(_entry(header) for header in STATIC)
 
 
 def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
@@ -317,178 +304,3 @@ def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
         shift += 7
         if shift > _LARGEST_SHIFT:
             raise CompressionError("an integer is too long (RFC 7541, section 5.1)")
-
-
-class HeaderEncoder:
-    """Encodes header blocks of one connection, in the order in which they are sent.
-
-    A field goes into the dynamic table when it comes for the second time. So a value that is new each time, such as a
-    timeout or an identifier for tracing, never drives out what is worth keeping, and needs no list of names. Strings go
-    as they are: a literal that comes again is soon an index, and for the others the Huffman code would cost far more
-    time than the few bytes are worth.
-    """
-
-    def __init__(self, largest_table: int = DEFAULT_TABLE_SIZE) -> None:
-        """Makes an encoder with an empty dynamic table.
-
-        Args:
-            largest_table: The size of the dynamic table at most, in bytes, even if the peer allows more.
-        """
-        self._largest_table = largest_table
-        #: The bytes of header lists that are what they were; look here first. Emptied in place, never replaced.
-        self.blocks: dict[tuple[Header, ...], bytes] = {}
-        self._fields: dict[Header, bytes] = {}
-        self._field_bytes = 0
-        self._names: dict[bytes, bytes] = {}
-        self._sighted: set[int] = set()
-        #: How many fields are kept, and remembered to have come before.
-        self._kept = _SIGHTINGS_KEPT
-        #: The dynamic table, oldest entry first: the number of each is how many had been inserted with it.
-        self._table: dict[Header, int] = {}
-        self._inserted = 0
-        #: Lists with a field that did not get into the full table since the last one that did, and whether the one that
-        #: is being encoded is such.
-        self._waiting = 0
-        self._refused = False
-        self._table_size = 0
-        self._max_table_size = DEFAULT_TABLE_SIZE
-        #: The smallest size of the table since the last block, if the peer hasn't been told of it.
-        self._smallest: int | None = None
-        self.set_limit(DEFAULT_TABLE_SIZE)
-
-    def set_limit(self, limit: int) -> None:
-        """Takes the peer's SETTINGS_HEADER_TABLE_SIZE, in bytes, which counts from the next block on."""
-        size = min(limit, self._largest_table)
-        if size == self._max_table_size:
-            return
-        self._smallest = size if self._smallest is None else min(self._smallest, size)
-        self._max_table_size = size
-        self._evict()
-        self._forget()
-
-    def encode(self, headers: Sequence[Header]) -> bytes:
-        """Encodes a header list that isn't in ``blocks``."""
-        parts = [] if self._smallest is None else self._size_updates()
-        if 2 * len(headers) > self._kept:
-            self._kept = min(2 * len(headers), _MOST_KEPT)
-        fields = self._fields
-        keep = not parts and type(headers) is tuple
-        for header in headers:
-            part = fields.get(header)
-            if part is None:
-                part = self._encode_field(header)
-                # A literal may be in the table next time.
-                keep = keep and header in fields
-            parts.append(part)
-        if self._refused:
-            self._refused = False
-            self._waiting += 1
-        block = b"".join(parts)
-        if keep:
-            if len(self.blocks) >= _FIELDS_KEPT:
-                self.blocks.clear()
-            self.blocks[tuple(headers)] = block
-        return block
-
-    def _size_updates(self) -> list[bytes]:
-        # RFC 7541, section 4.2: the smallest size since the last block, and then the size that is in force.
-        assert self._smallest is not None
-        sizes = {self._smallest: None, self._max_table_size: None}
-        self._smallest = None
-        return [_integer(size, 0x1F, _SIZE_UPDATE) for size in sizes]
-
-    def _encode_field(self, header: Header) -> bytes:
-        index = _STATIC_FIELDS.get(header)
-        if index is None:
-            number = self._table.get(header)
-            if number is not None:
-                index = _FIRST_DYNAMIC + self._inserted - number
-        if index is not None:
-            return self._keep(header, _integer(index, 0x7F, _INDEXED))
-        key = hash(header)
-        if key not in self._sighted:
-            if len(self._sighted) >= self._kept:
-                self._sighted.clear()
-            self._sighted.add(key)
-            return self._literal(header)
-        size = len(header[0]) + len(header[1]) + _ENTRY_OVERHEAD
-        if size > self._max_table_size // 2 or self._has_to_wait(size):
-            # It would drive out too much.
-            literal = self._literal(header)
-            return self._keep(header, literal) if size <= _LARGEST_FIELD else literal
-        self._insert(header, size)
-        name, value = header
-        return _name(name, 0x3F, _INCREMENTAL) + _string(value)
-
-    def _has_to_wait(self, size: int) -> bool:
-        """Whether the table is full, and none of its entries is to be driven out for a field of this size.
-
-        Where more fields come again than the table holds, each would drive out another that is about to come, and what
-        is kept of the blocks would be lost each time. So only now and then one gets in.
-        """
-        if self._table_size + size <= self._max_table_size:
-            return False
-        self._refused = self._waiting < _PATIENCE
-        if not self._refused:
-            self._waiting = 0
-        return self._refused
-
-    def _keep(self, header: Header, encoded: bytes) -> bytes:
-        self._field_bytes += len(encoded)
-        if len(self._fields) >= self._kept or self._field_bytes > _FIELD_BYTES_KEPT:
-            self._fields.clear()
-            self._field_bytes = len(encoded)
-        self._fields[header] = encoded
-        return encoded
-
-    def _literal(self, header: Header) -> bytes:
-        name, value = header
-        beginning = self._names.get(name)
-        if beginning is None:
-            beginning = _name(name, 0x0F, _WITHOUT_INDEXING)
-            if len(self._names) >= _FIELDS_KEPT:
-                self._names.clear()
-            self._names[name] = beginning
-        return beginning + _string(value)
-
-    def _insert(self, header: Header, size: int) -> None:
-        self._inserted += 1
-        self._table[header] = self._inserted
-        self._table_size += size
-        self._evict()
-        self._forget()
-
-    def _evict(self) -> None:
-        while self._table_size > self._max_table_size:
-            name, value = oldest = next(iter(self._table))
-            del self._table[oldest]
-            self._table_size -= len(name) + len(value) + _ENTRY_OVERHEAD
-
-    def _forget(self) -> None:
-        self._fields.clear()
-        self._field_bytes = 0
-        self.blocks.clear()
-
-
-def _name(name: bytes, mask: int, representation: int) -> bytes:
-    """Writes the beginning of a literal: an index of the static table for its name, or the name itself."""
-    index = _STATIC_NAMES.get(name)
-    return _integer(index, mask, representation) if index else bytes([representation]) + _string(name)
-
-
-def _string(text: bytes) -> bytes:
-    length = len(text)
-    return bytes((length,)) + text if length < 0x7F else _integer(length, 0x7F, 0) + text
-
-
-def _integer(value: int, mask: int, representation: int) -> bytes:
-    """Writes an integer behind the bits of its representation (RFC 7541, section 5.1)."""
-    if value < mask:
-        return bytes((representation | value,))
-    octets = bytearray((representation | mask,))
-    value -= mask
-    while value >= 0x80:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)
