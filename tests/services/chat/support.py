@@ -40,6 +40,7 @@ async def running(
     poll: float = 0.005,
     database: str = ":memory:",
     wrap: Callable[[ChatStore], ChatStore] = lambda store: store,
+    bound: float = BOUND,
 ) -> AsyncIterator[Running]:
     """Runs both contracts on a free port."""
     store = wrap(await SqliteChatStore.open(database))
@@ -51,7 +52,7 @@ async def running(
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         try:
-            async with asyncio.timeout(BOUND), client_aio.insecure_channel(address) as channel:
+            async with asyncio.timeout(bound), client_aio.insecure_channel(address) as channel:
                 stub, old = chat_pb2_grpc.ChatServiceStub(channel), old_grpc.ChatServiceStub(channel)
                 yield Running(stub, old, rooms, store, server, address)
         finally:

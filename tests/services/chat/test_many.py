@@ -15,7 +15,7 @@ MESSAGES = 10
 
 
 async def test_everybody_in_a_full_room_hears_everything_in_order() -> None:
-    async with running(aio) as server, AsyncExitStack() as stack:
+    async with running(aio, bound=60.0) as server, AsyncExitStack() as stack:
         await opened(server.stub)
         stubs = []
         for _ in range(CONNECTIONS):
