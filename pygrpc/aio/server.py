@@ -95,7 +95,7 @@ class _ServerTransport(Transport[ServerConnection]):
     def on_call(self, call: ServerCall) -> None:
         server = self._link.server()
         if server is None:
-            call.finish(_SHUTTING_DOWN, [])
+            self.core.turn_away(call)
         else:
             server._on_call(call, self)
 
@@ -223,7 +223,7 @@ class Server(base.Server):
     def _on_call(self, call: ServerCall, transport: _ServerTransport) -> None:
         """Finds the handler of a new call, or refuses it."""
         if self._stopping is not None:
-            call.finish(_SHUTTING_DOWN, [])
+            transport.core.turn_away(call)
             return
         active = len(self._contexts) + len(self._searches)
         if self._maximum_calls is not None and active >= self._maximum_calls:

@@ -221,6 +221,13 @@ class ServerCall(Call):
         """Ends the call from the server's side without asking the handler."""
         self._fail(status)
 
+    def refuse(self) -> None:
+        """Says that nobody has handled the call, so that its client may send it elsewhere (RFC 9113, section 8.7)."""
+        assert self.connection is not None
+        self.connection.engine.reset_stream(self.stream_id, ErrorCode.REFUSED_STREAM)
+        self._move(_Event.LOST)
+        self._leave()
+
     # What the connection reports.
 
     def headers_received(self, headers: Sequence[Header], end_stream: bool) -> None:

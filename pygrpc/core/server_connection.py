@@ -75,6 +75,11 @@ class ServerConnection(Connection):
         self.engine.send_goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
         self.engine.send_ping(_DRAIN_PING)
 
+    def turn_away(self, call: ServerCall) -> None:
+        """Refuses a call because of the goodbye, which goes out first: its client may start it anew elsewhere."""
+        self.shutdown()
+        call.refuse()
+
     def _last_goaway(self) -> None:
         self._last_stream_id = self.engine.last_peer_stream_id
         self.engine.send_goaway(self._last_stream_id, ErrorCode.NO_ERROR)

@@ -167,7 +167,8 @@ class _Service:
     def on_call(self, call: ServerCall, transport: ServerTransport) -> None:
         """Finds the handler of a new call, or refuses it."""
         if self.stopping:
-            _refuse(call, transport, _SHUTTING_DOWN)
+            with transport:
+                transport.core.turn_away(call)
             return
         variables = contextvars.Context()
         details = _CallDetails(call.head.path, call.head.metadata)

@@ -203,6 +203,32 @@ def test_a_call_that_crosses_the_goodbye_is_served() -> None:
 
 
 @pytest.mark.parametrize("said", [True, False])
+def test_a_call_that_is_turned_away_is_refused_behind_the_goodbye(said: bool) -> None:
+    peer, owner, core = raw_client()
+    owner.accept = lambda end: core.turn_away(end.call)
+    if said:
+        core.shutdown()
+    peer.send(peer.headers(1, REQUEST), peer.data(1, b"passed over", True))
+    goaway, ping, reset, *_ = peer.receive()
+    assert (goaway.last_stream_id, reset.error_code) == (2**31 - 1, ErrorCode.REFUSED_STREAM)
+    assert not core.calls
+    assert owner.calls[0].events == ["closed"]
+    peer.send(peer.ping(ping.opaque_data, ack=True))
+    assert core.closing
+
+
+def test_a_client_starts_a_call_anew_that_is_turned_away() -> None:
+    pair = Pair()
+    pair.server_owner.accept = lambda end: pair.server.turn_away(end.call)
+    call = pair.start(b"x")
+    pair.exchange()
+    assert pair.client.draining
+    assert pair.client_owner.unsent == [call.call]
+    assert call.code is None
+    assert pair.client.closing
+
+
+@pytest.mark.parametrize("said", [True, False])
 def test_calls_that_are_left_are_cancelled(said: bool) -> None:
     pair = Pair()
     client, server = pair.open(b"x", end=False)
