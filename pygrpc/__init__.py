@@ -2,7 +2,7 @@
 
 ``pygrpc`` has the names of ``grpc``, ``pygrpc.aio`` those of ``grpc.aio``, ``pygrpc.experimental`` those of
 ``grpc.experimental``. ``install`` makes ``import grpc`` give them to the whole process. Beyond grpc there are
-``ssl_context_channel_credentials``, ``ssl_context_server_credentials`` and ``PYGRPC_VERSION``.
+``ssl_context_channel_credentials``, ``ssl_context_server_credentials``, ``run_workers`` and ``PYGRPC_VERSION``.
 """
 
 import logging
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pygrpc import _verbosity, compat
 from pygrpc import aio as aio
@@ -89,6 +89,9 @@ from pygrpc.interfaces import (
 )
 from pygrpc.options import ChannelArguments, parse_options
 from pygrpc.status import StatusCode
+
+if TYPE_CHECKING:
+    from pygrpc.workers import run_workers as run_workers
 
 # As is custom for libraries: who configures no logging gets nothing on stderr, as with grpcio.
 logging.getLogger("pygrpc").addHandler(logging.NullHandler())
@@ -251,6 +254,11 @@ def channel_ready_future(channel: Channel) -> Future:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run_workers":
+        # Only the program at the top needs it, and multiprocessing with it.
+        from pygrpc.workers import run_workers
+
+        return run_workers
     # Programs use modules without importing them: generated code grpc.experimental, others grpc._channel.
     try:
         return compat.load(f"grpc.{name}")

@@ -63,11 +63,33 @@ def bind(address: str, reuse_port: bool) -> Binding:
     return Binding(sockets, int(sockets[0].getsockname()[1]), "")
 
 
-def _bind_tcp(address: Address, reuse_port: bool) -> list[socket.socket]:
+def reserve(address: str) -> Binding:
+    """Binds an address without listening, so that other processes can listen on the port and this one keeps it.
+
+    Args:
+        address: As for ``bind``, but no Unix socket: only one process at a time can listen on that.
+
+    Raises:
+        RuntimeError: The address can't be bound; the text says why.
+    """
+    try:
+        parsed = parse_listen_address(address)
+        if parsed.path:
+            raise ValueError("processes can't share a Unix socket")
+        if not hasattr(socket, "SO_REUSEPORT"):
+            raise ValueError("processes can't share a port on this system: it has no SO_REUSEPORT")
+        sockets = _bind_tcp(parsed, True, listen=False)
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise RuntimeError(f"Failed to bind to address {address}: {reason}") from error
+    return Binding(sockets, int(sockets[0].getsockname()[1]), "")
+
+
+def _bind_tcp(address: Address, reuse_port: bool, listen: bool = True) -> list[socket.socket]:
     names = list(_listen_names(address))
     for left in reversed(range(1 if address.port else _PORT_TRIES)):
         try:
-            return _bind_all(names, address.port, reuse_port)
+            return _bind_all(names, address.port, reuse_port, listen)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not left:
                 raise
@@ -86,7 +108,7 @@ def _listen_names(address: Address) -> Iterator[tuple[socket.AddressFamily, tupl
 
 
 def _bind_all(
-    names: list[tuple[socket.AddressFamily, tuple[Any, ...]]], port: int, reuse_port: bool
+    names: list[tuple[socket.AddressFamily, tuple[Any, ...]]], port: int, reuse_port: bool, listen: bool
 ) -> list[socket.socket]:
     """Binds all addresses of a name to one port; an address that this machine does not have is passed over."""
     bound: list[socket.socket] = []
@@ -94,7 +116,7 @@ def _bind_all(
     try:
         for family, name in names:
             try:
-                bound.append(_bind_name(family, (name[0], port, *name[2:]), reuse_port))
+                bound.append(_bind_name(family, (name[0], port, *name[2:]), reuse_port, listen))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -105,7 +127,7 @@ def _bind_all(
             if names[0][1][0] != "::":
                 raise missing
             # A machine without IPv6: "[::]" means all addresses that there are.
-            bound.append(_bind_name(socket.AF_INET, ("0.0.0.0", port), reuse_port))
+            bound.append(_bind_name(socket.AF_INET, ("0.0.0.0", port), reuse_port, listen))
     except OSError:
         for each in bound:
             each.close()
@@ -113,7 +135,7 @@ def _bind_all(
     return bound
 
 
-def _bind_name(family: socket.AddressFamily, name: tuple[Any, ...], reuse_port: bool) -> socket.socket:
+def _bind_name(family: socket.AddressFamily, name: tuple[Any, ...], reuse_port: bool, listen: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,7 +144,10 @@ def _bind_name(family: socket.AddressFamily, name: tuple[Any, ...], reuse_port: 
         if family == socket.AF_INET6:
             # "[::]" also means IPv4, as in grpcio.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        _listen(listener, name)
+        if listen:
+            _listen(listener, name)
+        else:
+            listener.bind(name)
     except OSError:
         listener.close()
         raise

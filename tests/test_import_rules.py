@@ -36,6 +36,7 @@ FRONT = {
     "pygrpc._runtime_protos",
     "pygrpc.balancing",
     "pygrpc.compat",
+    "pygrpc.workers",
 }
 
 #: Modules beside the packages with what both shells need of sockets and TLS: neither shell imports the other.

@@ -68,11 +68,11 @@ def test_a_port_of_the_system_that_is_taken_elsewhere_is_tried_again(monkeypatch
     tries: list[int] = []
     original = _sockets._bind_name
 
-    def bind_name(family: Any, name: Any, reuse_port: bool) -> socket.socket:
+    def bind_name(family: Any, name: Any, *flags: bool) -> socket.socket:
         tries.append(name[1])
         if len(tries) in (2, 4):
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        return original(family, name, reuse_port)
+        return original(family, name, *flags)
 
     monkeypatch.setattr(_sockets, "_bind_name", bind_name)
     monkeypatch.setattr(_sockets.socket, "getaddrinfo", names("127.0.0.1", "127.0.0.2"))
@@ -85,10 +85,10 @@ def test_a_port_of_the_system_that_is_taken_elsewhere_is_tried_again(monkeypatch
 def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     original = _sockets._bind_name
 
-    def bind_name(family: Any, name: Any, reuse_port: bool) -> socket.socket:
+    def bind_name(family: Any, name: Any, *flags: bool) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return original(family, name, reuse_port)
+        return original(family, name, *flags)
 
     monkeypatch.setattr(_sockets, "_bind_name", bind_name)
     binding = bind("[::]:0", reuse_port=True)
@@ -142,3 +142,13 @@ def test_an_abstract_unix_socket() -> None:
 )
 def test_peers(family: int | None, name: Any, expected: str) -> None:
     assert describe_peer(family, name) == expected
+
+
+def test_a_port_that_is_reserved_takes_no_connections() -> None:
+    reserved = _sockets.reserve("127.0.0.1:0")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", reserved.port), 20)
+    listening = bind(f"127.0.0.1:{reserved.port}", reuse_port=True)
+    socket.create_connection(("127.0.0.1", reserved.port), 20).close()
+    listening.close()
+    reserved.close()
