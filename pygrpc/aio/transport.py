@@ -94,7 +94,7 @@ class Transport(asyncio.Protocol, Generic[C]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
-        reason = str(exc) if exc else "the peer closed the connection"
+        reason = getattr(exc, "strerror", None) or (str(exc) if exc else "the peer closed the connection")
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
