@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,6 +129,26 @@ def test_connections_that_end_before_they_work(proxy: Proxy, client: Client, fau
     proxy.on_connect = end
     assert client.call(wait_for_ready=True)[0] == "OK"
     assert len(proxy.links) == 3
+
+
+def test_connection_backoff(proxy: Proxy, client: Client) -> None:
+    # doc/connection-backoff-interop-test-description.md of the grpc repository, with smaller delays.
+    tried: list[float] = []
+
+    def end(link: Link) -> None:
+        tried.append(time.monotonic())
+        if len(tried) <= 4:
+            link._close()
+
+    proxy.on_connect = end
+    begun = time.monotonic()
+    assert client.call(wait_for_ready=True)[0] == "OK"
+    # The delays are 0.1, 0.16, 0.256, 0.41 seconds, 20 % more or less.
+    assert tried[4] - begun >= 0.8 * (0.1 + 0.16 + 0.256 + 0.41)
+    proxy.links[4].cut()
+    client.wait_for_state(lambda state: state != "READY")
+    assert client.call()[0] == "OK"
+    assert len(tried) == 6
 
 
 def test_connections_that_never_work_are_given_up(proxy: Proxy, make_client: Callable[..., Client]) -> None:
