@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -39,6 +40,8 @@ from pygrpc.status import StatusCode
 
 #: Seconds that a closing channel waits for what is queued to be written.
 _GOODBYE = 0.5
+#: What channels of the parent had open, in the child of a fork: nobody may touch those sockets there.
+_of_the_parent: list[Connections] = []
 _COLLECTED = Status(StatusCode.CANCELLED, "Channel closed!")
 
 
@@ -56,8 +59,9 @@ def _drop(calls: list[ClientCall], connections: Connections) -> None:
 class Channel(base.Channel):
     """A channel to one target.
 
-    It belongs to the event loop that makes the first call; when that is closed, to the next one. It connects when it is
-    first needed; after a failure it tries again with growing delays (doc/connection-backoff.md).
+    It belongs to the event loop that makes the first call; when that is closed, to the next one. In the child of a fork
+    the loop of the parent counts as closed. It connects when it is first needed; after a failure it tries again with
+    growing delays (doc/connection-backoff.md).
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Channel(base.Channel):
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes all that belongs to one event loop."""
         self._loop = loop
+        self._process = os.getpid()
         self._deadlines: DeadlineTimer[ClientCall] = DeadlineTimer(loop, _expire)
         #: Calls whose credentials' plugins are still to be asked, or are being asked.
         self._authentications: dict[ClientCall, Authentication] = {}
@@ -128,7 +133,7 @@ class Channel(base.Channel):
     def __del__(self) -> None:
         """Closes a channel that nobody can use any more, in its loop: garbage may be collected in any thread."""
         loop = getattr(self, "_loop", None)
-        if loop is not None and not self._closed and not loop.is_closed():
+        if loop is not None and not self._closed and not loop.is_closed() and self._process == os.getpid():
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_drop, self._active_calls(), self._connections)
 
@@ -151,7 +156,9 @@ class Channel(base.Channel):
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
-            if not self._loop.is_closed():
+            if self._process != os.getpid():
+                _of_the_parent.append(self._connections)
+            elif not self._loop.is_closed():
                 raise UsageError("This channel belongs to another event loop; make a channel for each loop.")
             # What was connected is gone with the loop.
             self._watchers = Watchers()

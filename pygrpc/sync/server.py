@@ -280,7 +280,13 @@ class _Service:
         return self.lock
 
     def after_fork(self) -> None:
-        """Lets go of all sockets in the child of a fork: they, and the files of Unix sockets, are the parent's."""
+        """Lets go of all sockets in the child of a fork: they, and the files of Unix sockets, are the parent's.
+
+        A server that has not started yet may start there: it shares its ports with others that were forked before.
+        """
+        if not self.started:
+            self.lock = threading.RLock()
+            return
         for binding, _ in self._bindings:
             for listener in binding.sockets:
                 listener.close()
