@@ -70,7 +70,12 @@ async def test_goaway(kind: str) -> None:
             server.write(goaway(stream))
             await server.until_closed()
 
-    assert await run(kind, script, lambda client: [client.call(), client.call()]) == [OK, OK]
+    def play(client: Client) -> Any:
+        first = client.call()
+        client.wait_for_state(lambda state: state != "READY")
+        return [first, client.call()]
+
+    assert await run(kind, script, play) == [OK, OK]
     assert [len(each.streams) for each in connections] == [1, 1]
 
 
