@@ -296,8 +296,9 @@ class Channel(base.Channel):
         tasks = connections.close()
         if tasks:
             await asyncio.wait(tasks)
-        # One whose peer doesn't read what is queued is cut off.
-        await self._wait_until(lambda: not connections.transports, _GOODBYE)
+        # One whose peer doesn't read what is queued is cut off, and so is one whose peer doesn't answer TLS's goodbye.
+        if any(transport.has_unsent for transport in connections.transports.values()):
+            await self._wait_until(lambda: not connections.transports, _GOODBYE)
         for transport in list(connections.transports.values()):
             transport.abort()
         await self._wait_until(lambda: not connections.transports, _GOODBYE)

@@ -32,6 +32,7 @@ class Transport(asyncio.Protocol, Generic[C]):
             loop: The loop that runs it.
         """
         self._loop = loop
+        self._closed = False
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -68,6 +69,11 @@ class Transport(asyncio.Protocol, Generic[C]):
         finally:
             self._flush_scheduled = held
         self.flush()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there are bytes that the system has not taken yet."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     @property
     def ssl_object(self) -> Any:
@@ -144,9 +150,12 @@ class Transport(asyncio.Protocol, Generic[C]):
             data = core.data_to_send()
         if core.failure is not None and core.sending_paused:
             # The peer doesn't read, so it would never see why, and close() would wait for it.
-            transport.abort()
+            self.abort()
         elif core.closing:
-            transport.close()
+            # Only once: behind a second close() asyncio's TLS forgets what it is on.
+            if not self._closed:
+                self._closed = True
+                transport.close()
         elif not core.ready and self._timer is None:
             self._set_timer()
 
@@ -162,6 +171,7 @@ class Transport(asyncio.Protocol, Generic[C]):
 
     def abort(self) -> None:
         """Closes the socket at once, whatever is queued."""
+        self._closed = True
         if self._transport is not None:
             self._transport.abort()
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 import pygrpc
+import pygrpc.aio
 from pygrpc import _tls, _tls_contexts
 from tests.tls import certificates
 from tests.tls.peers import GRPC_SYNC, PYGRPC_SYNC, Sync, call, failure, is_ours, ours, pairs, serving
@@ -338,3 +339,11 @@ def test_options_about_tls_are_taken_out() -> None:
 @pytest.fixture(autouse=True)
 def quiet_grpcio(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+
+
+async def test_a_closed_channel_leaves_no_connection_though_its_server_does_not_answer_the_goodbye_of_tls() -> None:
+    async with serving(grpc, tls_server) as (target, _):
+        channel = pygrpc.aio.secure_channel(target, tls_client(pygrpc))
+        assert await channel.unary_unary("/test.Secure/Call")(b"ping") == b"ping"
+        await channel.close()
+        assert not channel._connections.transports  # type: ignore[attr-defined]
