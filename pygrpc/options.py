@@ -5,6 +5,7 @@ Nothing here raises for a key: one that is unknown, or known and without effect 
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,6 +46,16 @@ class Options:
         max_reconnect_backoff: The longest delay between attempts to connect.
         min_time_between_resolutions: The time between two looks at the same name.
         idle_timeout: The time without a call after which a channel lets its connections go; None for never.
+        keepalive_time: How long nothing may come from the peer before it is asked whether it is there; infinite for any
+            time, and None for what is usual at this end.
+        keepalive_timeout: How long its answer may take; infinite for any time.
+        keepalive_permit_without_calls: Whether a channel asks, and a server may be asked, while there is no call.
+        max_pings_without_data: How often a channel asks before it sends something else; 0 for any number.
+        min_ping_interval: The time between two PINGs of a client that a server puts up with.
+        max_ping_strikes: How many PINGs may come earlier than that; 0 for any number.
+        max_connection_idle: How long a server keeps a connection without calls; infinite for any time.
+        max_connection_age: How long a server keeps a connection; infinite for any time.
+        max_connection_age_grace: How long calls may go on beyond that; infinite for any time.
         enable_retries: Whether calls are tried again.
         retry_buffer: Bytes of requests that a call keeps for further attempts.
         service_config: The service config as JSON, or None.
@@ -80,6 +91,15 @@ class Options:
     max_reconnect_backoff: float = 120.0
     min_time_between_resolutions: float = 30.0
     idle_timeout: float | None = 1800.0
+    keepalive_time: float | None = None
+    keepalive_timeout: float = 20.0
+    keepalive_permit_without_calls: bool = False
+    max_pings_without_data: int = 2
+    min_ping_interval: float = 300.0
+    max_ping_strikes: int = 2
+    max_connection_idle: float = math.inf
+    max_connection_age: float = math.inf
+    max_connection_age_grace: float = math.inf
     enable_retries: bool = True
     retry_buffer: int = 262_144
     service_config: str | None = None
@@ -135,6 +155,16 @@ def _handshake(value: Any) -> float:
 def _backoff(value: Any) -> float:
     # The least that grpcio takes too: without a pause a refused connection is tried again and again at full speed.
     return max(_milliseconds(value), 0.1)
+
+
+def _perhaps_for_ever(value: Any) -> float:
+    # As in grpcio, the largest number is any time.
+    return math.inf if int(value) >= 2**31 - 1 else _milliseconds(value)
+
+
+def _some_time(value: Any) -> float:
+    # As in grpcio, at least a millisecond.
+    return max(_perhaps_for_ever(value), 0.001)
 
 
 def _idle_timeout(value: Any) -> float | None:
@@ -208,6 +238,15 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "grpc.max_reconnect_backoff_ms": ("max_reconnect_backoff", _backoff),
     "grpc.dns_min_time_between_resolutions_ms": ("min_time_between_resolutions", _milliseconds),
     "grpc.client_idle_timeout_ms": ("idle_timeout", _idle_timeout),
+    "grpc.keepalive_time_ms": ("keepalive_time", _some_time),
+    "grpc.keepalive_timeout_ms": ("keepalive_timeout", _perhaps_for_ever),
+    "grpc.keepalive_permit_without_calls": ("keepalive_permit_without_calls", bool),
+    "grpc.http2.max_pings_without_data": ("max_pings_without_data", _size),
+    "grpc.http2.min_recv_ping_interval_without_data_ms": ("min_ping_interval", _perhaps_for_ever),
+    "grpc.http2.max_ping_strikes": ("max_ping_strikes", _size),
+    "grpc.max_connection_idle_ms": ("max_connection_idle", _some_time),
+    "grpc.max_connection_age_ms": ("max_connection_age", _some_time),
+    "grpc.max_connection_age_grace_ms": ("max_connection_age_grace", _perhaps_for_ever),
     "grpc.enable_retries": ("enable_retries", bool),
     "grpc.per_rpc_retry_buffer_size": ("retry_buffer", _size),
     "grpc.service_config": ("service_config", _text),
@@ -240,17 +279,8 @@ _ALWAYS_SO = frozenset(
 #: What grpcio knows and this library doesn't act on.
 _WITHOUT_EFFECT = frozenset(
     [
-        "grpc.keepalive_time_ms",
-        "grpc.keepalive_timeout_ms",
-        "grpc.keepalive_permit_without_calls",
-        "grpc.http2.max_pings_without_data",
         "grpc.http2.min_ping_interval_without_data_ms",
-        "grpc.http2.min_recv_ping_interval_without_data_ms",
         "grpc.http2.min_time_between_pings_ms",
-        "grpc.http2.max_ping_strikes",
-        "grpc.max_connection_idle_ms",
-        "grpc.max_connection_age_ms",
-        "grpc.max_connection_age_grace_ms",
         "grpc.dns_ares_query_timeout",
         "grpc.dns_enable_srv_queries",
         "grpc.enable_channelz",

@@ -42,6 +42,7 @@ class ClientTransport(Transport[ClientConnection]):
         self._owner = weakref.ref(owner)
         self._security = owner.security
         self._settings = owner.http2_settings
+        self._keepalive = owner.core.keepalive
         #: Done when the server's SETTINGS have arrived, or never will.
         self.ready: asyncio.Future[None] = owner.loop.create_future()
         #: Called behind each write, while somebody waits for the last call to end.
@@ -49,7 +50,7 @@ class ClientTransport(Transport[ClientConnection]):
 
     def make_core(self) -> ClientConnection:
         """Makes the core of the connection."""
-        core = ClientConnection(self, self._settings, self._loop.time())
+        core = ClientConnection(self, self._settings, self._loop.time(), keepalive=self._keepalive)
         owner = self._owner()
         if owner is not None:
             owner.on_opened(self, core)
@@ -183,7 +184,7 @@ class Connections:
         self._tasks: dict[Subchannel, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._on_change: Callable[[], None] | None = None
-        self.core = ClientChannel(
+        self.core: ClientChannel = ClientChannel(
             self,
             channel_settings(options),
             random.random,

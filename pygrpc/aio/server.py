@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import random
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -19,7 +20,7 @@ from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.aio.running import HandlerRunner
 from pygrpc.aio.servicer import ServicerContext
 from pygrpc.aio.transport import DeadlineTimer, Transport
-from pygrpc.core.configuration import http2_settings, message_limits
+from pygrpc.core.configuration import http2_settings, message_limits, upkeep
 from pygrpc.core.metadata import RawMetadata
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
@@ -130,6 +131,7 @@ class Server(base.Server):
         self._compression = options.response_compression
         self._limits = message_limits(options)
         self._settings = http2_settings(options)
+        self._upkeep = upkeep(options)
         self._maximum_calls = maximum_concurrent_rpcs
         #: What is bound, and how its connections are secured.
         self._bindings: list[tuple[Binding, ServerSecurity]] = []
@@ -215,9 +217,11 @@ class Server(base.Server):
             self._limits,
             self._loop.time(),
             handshake_timeout=self._options.handshake_timeout,
+            upkeep=self._upkeep,
+            random=random.random(),
         )
         if self._stopping is not None:
-            connection.shutdown()
+            connection.shutdown(self._loop.time(), refuse=True)
         return connection
 
     def _on_call(self, call: ServerCall, transport: _ServerTransport) -> None:
@@ -319,7 +323,7 @@ class Server(base.Server):
         assert self._loop is not None and self._grace_ends is not None
         await self._stop_listening()
         for transport in list(self._transports):
-            transport.core.shutdown()
+            transport.core.shutdown(self._loop.time(), refuse=True)
             transport.flush()
         while self._transports and (left := self._grace_ends - self._loop.time()) > 0:
             await self._wait_empty(left)

@@ -36,6 +36,8 @@ class Transport(asyncio.Protocol, Generic[C]):
         self._transport: asyncio.Transport | None = None
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        #: When that is due: the core's own object.
+        self._timer_at: float | None = None
         self.core: C
         self.peer = "unknown"
 
@@ -148,24 +150,24 @@ class Transport(asyncio.Protocol, Generic[C]):
         while data:
             transport.write(data)
             data = core.data_to_send()
-        if core.failure is not None and core.sending_paused:
+        if core.wakeup is not self._timer_at:
+            self._set_timer()
+        if core.failure is not None and (core.sending_paused or core.abandoned):
             # The peer doesn't read, so it would never see why, and close() would wait for it.
             self.abort()
-        elif core.closing:
+        elif core.closing and not self._closed:
             # Only once: behind a second close() asyncio's TLS forgets what it is on.
-            if not self._closed:
-                self._closed = True
-                transport.close()
-        elif not core.ready and self._timer is None:
-            self._set_timer()
+            self._closed = True
+            transport.close()
 
     def _set_timer(self) -> None:
-        when = self.core.next_wakeup()
-        if when is not None:
-            self._timer = self._loop.call_at(when, self._on_timer)
+        if self._timer is not None:
+            self._timer.cancel()
+        when = self._timer_at = self.core.wakeup
+        self._timer = None if when is None else self._loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         self.core.handle_timeout(self._loop.time())
         self.flush()
 

@@ -14,7 +14,7 @@ In front of all that is a short cut for the hot path: while the policy sends eve
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pygrpc.connectivity import ChannelConnectivity
@@ -38,6 +38,7 @@ from pygrpc.core.client_call import DEADLINE_EXCEEDED, REPLAY_LIMIT, ClientCall,
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.deadlines import Appointment, Deadlines
 from pygrpc.core.deferred_call import DeferredCall
+from pygrpc.core.keepalive import NO_KEEPALIVE, KeepaliveSettings
 from pygrpc.core.resolution import Resolution
 from pygrpc.core.retrying_call import RetryingCall
 from pygrpc.core.service_config import InvalidServiceConfig, ServiceConfig
@@ -63,6 +64,7 @@ class ChannelSettings:
         take_configs: Whether the service configs of resolvers count.
         max_connections: Connections to one address at most, whatever the service config says (gRFC A105).
         inhibit_health_checking: Whether health is not watched, whatever the service config says (gRFC A17).
+        keepalive: When connections ask whether the server is still there.
     """
 
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
@@ -75,6 +77,7 @@ class ChannelSettings:
     take_configs: bool = True
     max_connections: int = 10
     inhibit_health_checking: bool = False
+    keepalive: KeepaliveSettings = NO_KEEPALIVE
 
 
 class ChannelShell(Connector, Protocol):
@@ -127,6 +130,8 @@ class ClientChannel:
         self.direct: ClientConnection | None = None
         self.now = 0.0
         self.random = random
+        #: What further connections begin with.
+        self.keepalive = settings.keepalive
         self._shell = shell
         self._settings = settings
         self._own_config = config or ServiceConfig()
@@ -344,6 +349,7 @@ class ClientChannel:
         """A connection takes no more calls."""
         if connection is self.direct:
             self.direct = None
+        self._mind_complaint(connection)
         self._do(functools.partial(self._connection_draining, connection), now)
 
     def _connection_draining(self, connection: ClientConnection) -> None:
@@ -366,7 +372,13 @@ class ClientChannel:
 
     def connection_lost(self, connection: ClientConnection, now: float) -> None:
         """A connection is closed, after it had been reported as draining."""
+        self._mind_complaint(connection)
         self._do(functools.partial(self._connections.pop, connection, None), now)
+
+    def _mind_complaint(self, connection: ClientConnection) -> None:
+        if connection.least_keepalive_time > self.keepalive.time:
+            # gRFC A8: for connections that are made from now on.
+            self.keepalive = replace(self.keepalive, time=connection.least_keepalive_time)
 
     def handle_timeout(self, now: float) -> None:
         """Does what is due."""

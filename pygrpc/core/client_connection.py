@@ -9,11 +9,15 @@ from pygrpc.core.client_call import ClientCall
 from pygrpc.core.connection import DEFAULT_ABUSE_LIMITS, AbuseLimits, Connection
 from pygrpc.core.http2 import MAX_STREAM_ID, ErrorCode, Http2Settings, error_name
 from pygrpc.core.http2.engine import HeadersTooLarge, StreamsExhausted
+from pygrpc.core.keepalive import NO_KEEPALIVE, KeepaliveSettings
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 
 _HTTP1 = b"HTTP/"
 _SETTINGS = 4
+#: What a server says to a client that pings too often (gRFC A8), and what becomes of the keepalive time then.
+_TOO_MANY_PINGS = b"too_many_pings"
+_LONGER = 2
 
 
 class ClientConnectionOwner(Protocol):
@@ -37,12 +41,18 @@ class ClientConnection(Connection):
     GOAWAY the calls that the server handles finish, and ``closing`` becomes true behind the last of them.
     """
 
+    #: The keepalive time that further connections need, in seconds, if the server has complained of this one's.
+    least_keepalive_time = 0.0
+    #: What the server said in a GOAWAY that was for an error.
+    _complaint = ""
+
     def __init__(
         self,
         owner: ClientConnectionOwner,
         settings: Http2Settings,
         now: float,
         abuse: AbuseLimits = DEFAULT_ABUSE_LIMITS,
+        keepalive: KeepaliveSettings = NO_KEEPALIVE,
     ) -> None:
         """Makes a connection on which the preface is queued; calls may start right away."""
         self._owner = owner
@@ -55,9 +65,7 @@ class ClientConnection(Connection):
         self.draining = False
         #: The first bytes of the server until there are enough to tell what it speaks, then None.
         self._first_bytes: bytes | None = b""
-        #: When the last call ended, or else the connection began, in monotonic seconds.
-        self.used_at = now
-        super().__init__(settings, client_side=True, now=now, abuse=abuse)
+        super().__init__(settings, client_side=True, now=now, abuse=abuse, keepalive=keepalive)
 
     @property
     def closing(self) -> bool:
@@ -137,7 +145,6 @@ class ClientConnection(Connection):
     def forget(self, call: Call) -> None:
         """Takes a call off the connection, which may make room for one that waits."""
         super().forget(call)
-        self.used_at = self.now
         if self._queue:
             self._open_waiting()
 
@@ -190,6 +197,11 @@ class ClientConnection(Connection):
     def goaway_received(self, last_stream_id: int, error_code: int, debug: bytes) -> None:  # noqa: D102
         text = debug[:128].decode("utf-8", "replace")
         reason = f"the server sent GOAWAY ({error_name(error_code)}{', ' + text if text else ''})"
+        if error_code != ErrorCode.NO_ERROR:
+            self._complaint = reason
+            calm = error_code == ErrorCode.ENHANCE_YOUR_CALM and debug == _TOO_MANY_PINGS
+            if calm and self._keepalive is not None:
+                self.least_keepalive_time = self._keepalive.time * _LONGER
         self.drain()
         status = Status(StatusCode.UNAVAILABLE, f"{reason} before it handled this call")
         for stream_id, call in list(self.calls.items()):
@@ -198,6 +210,10 @@ class ClientConnection(Connection):
                 self.forget(call)
         if error_code != ErrorCode.NO_ERROR and last_stream_id != MAX_STREAM_ID and not self.calls:
             self.failure = Status(StatusCode.UNAVAILABLE, reason)
+
+    def lost(self, message: str) -> None:
+        """The socket is closed or broken; every call ends."""
+        super().lost(f"{self._complaint}: {message}" if self._complaint else message)
 
     def stream_reset(self, stream_id: int, error_code: int, remote: bool) -> None:  # noqa: D102
         call = self.calls.get(stream_id)

@@ -4,6 +4,7 @@ Programs make thousands of channels with the same options, so these share what t
 """
 
 import functools
+import math
 
 from pygrpc._version import PYGRPC_VERSION
 from pygrpc.core.backoff import BackoffPolicy
@@ -11,9 +12,15 @@ from pygrpc.core.balancing import Balancer, PickFirst, find
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.client_channel import ChannelSettings
 from pygrpc.core.compression import enabled_encodings
+from pygrpc.core.connection_ages import AgeSettings
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.keepalive import KeepaliveSettings, PingLimits
+from pygrpc.core.server_connection import Upkeep
 from pygrpc.core.service_config import ServiceConfig, parse_service_config
 from pygrpc.options import Options
+
+#: Seconds after which a server asks a client that says nothing, unless the options say otherwise.
+_SERVER_KEEPALIVE_TIME = 7200.0
 
 
 @functools.lru_cache(maxsize=32)
@@ -66,6 +73,29 @@ def channel_settings(options: Options) -> ChannelSettings:
         take_configs=not options.ignore_resolver_config,
         max_connections=options.max_connections_per_subchannel,
         inhibit_health_checking=options.inhibit_health_checking,
+        keepalive=KeepaliveSettings(
+            time=options.keepalive_time or math.inf,
+            timeout=options.keepalive_timeout,
+            without_calls=options.keepalive_permit_without_calls,
+            pings_without_data=options.max_pings_without_data,
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def upkeep(options: Options) -> Upkeep:
+    """How a server keeps its connections."""
+    return Upkeep(
+        KeepaliveSettings(
+            time=options.keepalive_time or _SERVER_KEEPALIVE_TIME,
+            timeout=options.keepalive_timeout,
+            # gRFC A9: a server asks whether or not there are calls, and doesn't count.
+            without_calls=True,
+            pings_without_data=0,
+            least_interval=0.0,
+        ),
+        PingLimits(options.min_ping_interval, options.max_ping_strikes, options.keepalive_permit_without_calls),
+        AgeSettings(options.max_connection_idle, options.max_connection_age, options.max_connection_age_grace),
     )
 
 

@@ -2,10 +2,11 @@
 
 A shell moves the bytes. It passes what it reads to ``receive_data``, and then, or when ``on_output`` calls it, writes
 what ``data_to_send`` returns, until that is empty. While its own write buffer is full it sets ``sending_paused``: no
-DATA is made then, so that a slow reader costs no memory. ``closing`` says when to close the socket. ``next_wakeup``
-says when to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
+DATA is made then, so that a slow reader costs no memory. ``closing`` says when to close the socket. ``wakeup`` says
+when to call ``handle_timeout``. Time is monotonic, in seconds, and always an argument.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pygrpc.core.bandwidth import BandwidthProbe
 from pygrpc.core.call import SEND_BACKLOG, Call
 from pygrpc.core.headers import MalformedHeaders
 from pygrpc.core.http2 import ErrorCode, Http2Settings, create_engine, error_name
+from pygrpc.core.keepalive import KEEPALIVE_PING, Keepalive, KeepaliveSettings, Verdict
 from pygrpc.core.metadata import Header
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
@@ -50,15 +52,39 @@ def _nothing() -> None:
 
 
 class Connection:
-    """One end of a connection; the base of ClientConnection and ServerConnection."""
+    """One end of a connection; the base of ClientConnection and ServerConnection.
 
-    def __init__(self, settings: Http2Settings, client_side: bool, now: float, abuse: AbuseLimits) -> None:
+    An instance has no more than 30 attributes of its own unless something rare has happened: with more of them CPython
+    gives up its fast way to them. What is rare, or isn't looked at for each call, begins as an attribute of the class.
+    """
+
+    #: When handle_timeout is to be called, or None. It is another object whenever it is another time.
+    wakeup: float | None = None
+    #: Whether nobody is there any more to take what is queued, so that the socket is not to wait for that.
+    abandoned = False
+    #: Whether the peer is there, unless nobody wants to know.
+    _keepalive: Keepalive | None = None
+    #: Measures the path; made when much comes for the first time.
+    _probe: BandwidthProbe | None = None
+
+    def __init__(
+        self,
+        settings: Http2Settings,
+        client_side: bool,
+        now: float,
+        abuse: AbuseLimits,
+        keepalive: KeepaliveSettings,
+    ) -> None:
         """Makes a connection on which the preface is queued."""
         self.engine = create_engine(self, settings, client_side)
         #: Called when there is something to write, in case the shell isn't about to look anyway.
         self.on_output: Callable[[], None] = _nothing
         self.calls: dict[int, Call] = {}
         self.now = now
+        #: When something has last come from the peer.
+        self.heard_at = now
+        #: When the last call ended, as far as ``now`` was known then, or else the connection began.
+        self.used_at = now
         #: Why the connection can't be used any more, or None.
         self.failure: Status | None = None
         #: Set by the shell while its write buffer is full.
@@ -74,8 +100,6 @@ class Connection:
         self._credited = 0
         self._owed = 0
         self._settings = settings
-        #: Measures the path; made when much comes for the first time.
-        self._probe: BandwidthProbe | None = None
         #: Whether so much has come that a measurement may begin with the next bytes.
         self._probe_due = False
         #: Calls with something to send, in turn; and those of them that wait for the peer's window.
@@ -84,6 +108,8 @@ class Connection:
         self._abuse = abuse
         self._allowance = float(abuse.burst)
         self._allowance_at = now
+        if keepalive.time < math.inf:
+            self._keepalive = Keepalive(keepalive, now)
         self.engine.start()
 
     # What a shell calls.
@@ -95,7 +121,7 @@ class Connection:
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Takes bytes from the peer; calls are told what they mean before this returns."""
-        self.now = now
+        self.now = self.heard_at = now
         if self.failure is not None:
             return
         if self._probe_due:
@@ -133,13 +159,40 @@ class Connection:
             self.failure = Status(StatusCode.UNAVAILABLE, message)
         self._end_calls(self.failure)
 
-    def next_wakeup(self) -> float | None:
-        """When handle_timeout is to be called, or None."""
-        return None
-
     def handle_timeout(self, now: float) -> None:
         """Does what is due."""
         self.now = now
+        if self.failure is None:
+            self._check(now)
+        self._schedule()
+
+    def _check(self, now: float) -> None:
+        """Does what is due on a connection that hasn't failed."""
+        if self._keepalive is not None and self.ready:
+            self._keep_alive(self._keepalive, now)
+
+    def _keep_alive(self, keepalive: Keepalive, now: float) -> None:
+        engine = self.engine
+        verdict = keepalive.check(now, self.heard_at, bool(self.calls), engine.has_sent)
+        if verdict is Verdict.PING:
+            engine.has_sent = False
+            engine.send_ping(KEEPALIVE_PING)
+            self.on_output()
+        elif verdict is Verdict.DEAD:
+            self.abandoned = True
+            self.fail(ErrorCode.NO_ERROR, "keepalive watchdog timeout")
+
+    def _schedule(self) -> None:
+        """Sets ``wakeup``, when one of the times has changed that it is for."""
+        when = math.inf if self.failure is not None else self._due()
+        if when < math.inf:
+            self.wakeup = when
+        elif self.wakeup is not None:
+            self.wakeup = None
+
+    def _due(self) -> float:
+        """When something is due; infinite for never."""
+        return math.inf if self._keepalive is None or not self.ready else self._keepalive.due
 
     # What calls use.
 
@@ -162,6 +215,7 @@ class Connection:
         """Takes a call off the connection: it is over in both directions."""
         if self.calls.get(call.stream_id) is call:
             del self.calls[call.stream_id]
+            self.used_at = self.now
             if self._senders:
                 self._senders.pop(call, None)
             if self._blocked:
@@ -255,11 +309,22 @@ class Connection:
 
     def settings_received(self) -> None:  # noqa: D102
         self._count_abuse("SETTINGS")
-        self.ready = True
+        if not self.ready:
+            self.ready = True
+            self._established()
         self.send_frame_size = min(self.engine.peer_max_frame_size, _LARGEST_FRAME)
+
+    def _established(self) -> None:
+        """The peer's first SETTINGS are here."""
+        if self._keepalive is not None:
+            self._keepalive.begin(self.now)
+        self._schedule()
 
     def ping_acknowledged(self, payload: bytes) -> None:
         """A PING of ours was answered."""
+        if payload == KEEPALIVE_PING and self._keepalive is not None:
+            self._keepalive.answered(self.now)
+            self._schedule()
         probe = self._probe
         if payload == _PROBE_PING and probe is not None and probe.end(self._credited + self._owed, self.now):
             self._grow_windows(probe.window)

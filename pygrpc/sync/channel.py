@@ -200,7 +200,7 @@ class Channel(interfaces.Channel):
         if when is None or (other is not None and other < when):
             when = other
         for connection in connections.transports:
-            other = connection.next_wakeup()
+            other = connection.wakeup
             if other is not None and (when is None or other < when):
                 when = other
         return when
@@ -213,7 +213,7 @@ class Channel(interfaces.Channel):
         if connections.wakeup is not None and connections.wakeup <= now:
             connections.core.handle_timeout(now)
         for connection, transport in list(connections.transports.items()):
-            wakeup = connection.next_wakeup()
+            wakeup = connection.wakeup
             if wakeup is not None and wakeup <= now:
                 connection.handle_timeout(now)
                 transport.on_output()

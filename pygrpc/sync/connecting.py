@@ -61,7 +61,8 @@ class ClientTransport(Transport[ClientConnection]):
         #: Whose attempt this is, until that has come to an end.
         self.subchannel: Subchannel | None = subchannel
         self.connected = False
-        super().__init__(sock, ClientConnection(self, owner.http2_settings, time.monotonic()))
+        core = ClientConnection(self, owner.http2_settings, time.monotonic(), keepalive=owner.core.keepalive)
+        super().__init__(sock, core)
         self.dirty = False
         # A socket becomes writable when it is connected.
         self._driver.register(sock.fileno(), WRITE, self._on_event)
@@ -216,7 +217,7 @@ class Connections:
         self.dirty: list[ClientTransport] = []
         self.wakeup: float | None = None
         self._closed = False
-        self.core = ClientChannel(
+        self.core: ClientChannel = ClientChannel(
             self,
             channel_settings(options),
             random.random,

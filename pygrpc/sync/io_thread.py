@@ -31,7 +31,20 @@ _ACCEPTS = 64
 _NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 _NO_ROOM_DELAY = 1.0
 
+#: Timers from which on those that were cancelled are sought out.
+_COMPACT_FROM = 64
+
 Handler = Callable[[int], None]
+
+
+class Timer:
+    """Something to be run at a time, unless it is cancelled."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        """Makes one that nobody has set."""
+        self.action: Callable[[], object] | None = action
 
 
 class IoThread:
@@ -50,7 +63,8 @@ class IoThread:
         self._wake_up: WakeUp | None = None
         self._ident: int | None = None
         self._posted: deque[Callable[[], object]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._compact_at = _COMPACT_FROM
         self._count = itertools.count()
         self._running = False
 
@@ -75,12 +89,27 @@ class IoThread:
         if not self.is_current and self._wake_up is not None:
             self._wake_up.set()
 
-    def call_at(self, when: float, action: Callable[[], object]) -> None:
+    def call_at(self, when: float, action: Callable[[], object]) -> Timer:
         """Runs something in this thread at a time, in monotonic seconds; safe from any thread, which wakes this one."""
+        timer = Timer(action)
         if self.is_current:
-            heapq.heappush(self._timers, (when, next(self._count), action))
+            self._add(when, timer)
         else:
-            self.post(lambda: self.call_at(when, action))
+            self.post(lambda: self._add(when, timer))
+        return timer
+
+    def _add(self, when: float, timer: Timer) -> None:
+        heapq.heappush(self._timers, (when, next(self._count), timer))
+        if len(self._timers) > self._compact_at:
+            # A server that sees many connections go would collect their timers, which are set hours ahead.
+            self._timers = [entry for entry in self._timers if entry[2].action is not None]
+            heapq.heapify(self._timers)
+            self._compact_at = max(_COMPACT_FROM, 2 * len(self._timers))
+
+    @staticmethod
+    def cancel(timer: Timer) -> None:
+        """Has something not run, and not kept, that ``call_at`` was called for; safe from any thread."""
+        timer.action = None
 
     @property
     def can_pause(self) -> bool:
@@ -165,7 +194,9 @@ class IoThread:
     def _run_timers(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            _guard(heapq.heappop(self._timers)[2])
+            action = heapq.heappop(self._timers)[2].action
+            if action is not None:
+                _guard(action)
 
     def close(self) -> None:
         """Closes the descriptors: at the end of the thread, or in the child of a fork, which has no such thread."""

@@ -3,6 +3,7 @@
 import contextvars
 import functools
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from pygrpc import interfaces
 from pygrpc._sockets import Binding, bind
 from pygrpc._tls import ServerSecurity
-from pygrpc.core.configuration import http2_settings, message_limits
+from pygrpc.core.configuration import http2_settings, message_limits, upkeep
 from pygrpc.core.deadlines import Deadlines
 from pygrpc.core.metadata import RawMetadata
 from pygrpc.core.server_call import ServerCall
@@ -81,6 +82,7 @@ class _Service:
         self._options = options
         self._limits = message_limits(options)
         self._settings = http2_settings(options)
+        self._upkeep = upkeep(options)
         self.io = IoThread("pygrpc-server")
         self.lock = threading.RLock()
         self.started = False
@@ -157,6 +159,8 @@ class _Service:
             self._limits,
             time.monotonic(),
             handshake_timeout=self._options.handshake_timeout,
+            upkeep=self._upkeep,
+            random=random.random(),
         )
 
     def on_lost(self, transport: ServerTransport) -> None:
@@ -242,9 +246,7 @@ class _Service:
                     _unless_closed(self.io.unregister, listener)
             self._close_bindings()
             for transport in list(self._transports):
-                with transport:
-                    transport.core.shutdown()
-                    transport.dirty = True
+                transport.shutdown()
         if ends is not None and (self._grace_ends is None or ends < self._grace_ends):
             self._grace_ends = ends
             self.io.call_at(ends, self._end_grace)

@@ -15,7 +15,7 @@ from pygrpc._auth_context import AuthContext
 from pygrpc._tls import ServerSecurity
 from pygrpc.core.server_call import ServerCall
 from pygrpc.core.server_connection import ServerConnection
-from pygrpc.sync.io_thread import READ, WRITE, IoThread
+from pygrpc.sync.io_thread import READ, WRITE, IoThread, Timer
 from pygrpc.sync.poller import READ as POLL_READ
 from pygrpc.sync.poller import Poller, create_poller, milliseconds
 from pygrpc.sync.transport import Transport
@@ -75,6 +75,8 @@ class ServerTransport(Transport[ServerConnection]):
         self._alone = 0
         self._poller: Poller | None = None
         self._wants_write = False
+        self._timer: Timer | None = None
+        #: When that is due: the core's own object.
         self._timer_at: float | None = None
         self.lock = threading.Lock()
         address = sock.getpeername()
@@ -227,18 +229,35 @@ class ServerTransport(Transport[ServerConnection]):
         self._on_event(READ | WRITE)
 
     def _set_timer(self) -> None:
-        when = None if self.closed else self.core.next_wakeup()
-        if when is not None and (self._timer_at is None or when < self._timer_at):
-            self._timer_at = when
-            self._io.call_at(when, self._on_timer)
+        if self.core.wakeup is not self._timer_at:
+            with self.lock:
+                self._cancel_timer()
+                when = None if self.closed else self.core.wakeup
+                if when is not None:
+                    self._timer_at = when
+                    self._timer = self._io.call_at(when, self._on_timer)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        self._timer_at = None
+        if timer is not None:
+            self._io.cancel(timer)
 
     def _on_timer(self) -> None:
-        self._timer_at = None
-        if not self.closed:
-            with self:
-                self.core.handle_timeout(time.monotonic())
-                self.dirty = True
-            self._hand_on()
+        with self:
+            self._timer = self._timer_at = None
+            if self.closed:
+                return
+            self.core.handle_timeout(time.monotonic())
+            self.dirty = True
+        self._hand_on()
+
+    def shutdown(self) -> None:
+        """Begins the graceful goodbye; for the I/O thread."""
+        with self:
+            self.core.shutdown(time.monotonic(), refuse=True)
+            self.dirty = True
+        self._set_timer()
 
     def flush(self) -> None:  # noqa: D102 - the contract is in Transport
         if not self._handshaking:
@@ -262,6 +281,7 @@ class ServerTransport(Transport[ServerConnection]):
         self._in_io_thread(self._close)
 
     def _close(self) -> None:
+        self._cancel_timer()
         self._io.unregister(self.socket)
         self.socket.close()
         self._owner.on_lost(self)

@@ -134,6 +134,8 @@ class Transport(Generic[C]):
                 return
             if sent < len(data):
                 self._keep(memoryview(data)[sent:])
+                if core.abandoned:
+                    self.lost("the peer takes nothing any more")
                 return
             if core.sending_paused:
                 self._unsent = b""

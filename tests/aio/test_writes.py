@@ -116,7 +116,7 @@ class Turns:
 class Output:
     """A core that has something to write, or fails."""
 
-    failure = None
+    failure = wakeup = None
     closing = sending_paused = False
     ready = True
 

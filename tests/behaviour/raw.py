@@ -237,8 +237,9 @@ async def attacked(side: Side, **arguments: Any) -> AsyncIterator[RawClient]:
 
 @contextlib.asynccontextmanager
 async def serving(side: Side, **arguments: Any) -> AsyncIterator[Link]:
-    """Run a server with the echo handlers; arguments are those of `Peers.serve`."""
-    async with Peers(side, side, TCP).serve(**{**ECHO, **arguments}) as link:
+    """Run a server with the echo handlers, which takes any number of PINGs; arguments are those of `Peers.serve`."""
+    patient = {"options": (("grpc.http2.max_ping_strikes", 0),)}
+    async with Peers(side, side, TCP).serve(**{**ECHO, "server": patient, **arguments}) as link:
         yield link
 
 

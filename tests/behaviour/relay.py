@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from tests.behaviour.frames import PREFACE, Half, Reader
+from tests.behaviour.frames import PING, PREFACE, Half, Reader
 from tests.behaviour.threads import close_listener
 
 
@@ -23,6 +23,8 @@ class Relay:
     port: int = 0
     _requests: list[Reader] = field(default_factory=list)
     _responses: list[Reader] = field(default_factory=list)
+    _swallowed: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def requests(self) -> list[Half]:
@@ -45,6 +47,27 @@ class Relay:
         """The server's half of the only stream."""
         (half,) = self.responses
         return half
+
+    @property
+    def connections(self) -> int:
+        """How many connections there have been."""
+        return len(self._requests)
+
+    def swallow(self) -> None:
+        """From now on lets nothing through on the connections that there are, and keeps them open: a black hole."""
+        self._swallowed = self.connections
+
+    def swallows(self, copy: Reader) -> bool:
+        """Whether what comes in this direction of a connection is not let through."""
+        swallowed = self._requests[: self._swallowed] + self._responses[: self._swallowed]
+        return any(reader is copy for reader in swallowed)
+
+    async def until_pings(self, count: int) -> None:
+        """Wait until each side has sent so many PINGs, answers included."""
+        for readers in (self._requests, self._responses):
+            while sum(frame.kind == PING for reader in readers for frame in reader.frames) < count:
+                self._changed.clear()
+                await self._changed.wait()
 
     def connection(self) -> tuple[Reader, Reader]:
         """Return readers for the two directions of one more connection."""
@@ -74,7 +97,9 @@ async def relay_to(
             try:
                 while data := await reader.read(1 << 16):
                     copy.feed(data)
-                    writer.write(data)
+                    relay._changed.set()
+                    if not relay.swallows(copy):
+                        writer.write(data)
                     await writer.drain()
             finally:
                 writer.close()

@@ -113,7 +113,9 @@ class FakeShell:
         """The address answers: a server of one's own is there."""
         subchannel = self.attempts.pop(name)
         owner = _Owner(self)
-        connection = owner.connection = ClientConnection(owner, Http2Settings(), self.now)
+        connection = owner.connection = ClientConnection(
+            owner, Http2Settings(), self.now, keepalive=self.channel.keepalive
+        )
         peer = RawPeer(connection, is_client=False, settings=self.limit, now=self.now)
         self.connections[connection] = subchannel
         self.channel.connected(subchannel, connection, self.now)

@@ -32,9 +32,10 @@ from pygrpc.core.connection import DEFAULT_ABUSE_LIMITS, AbuseLimits, Connection
 from pygrpc.core.framing import MessageReader
 from pygrpc.core.headers import request_headers
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.keepalive import NO_KEEPALIVE, KeepaliveSettings
 from pygrpc.core.metadata import Header
 from pygrpc.core.server_call import ServerCall
-from pygrpc.core.server_connection import ServerConnection
+from pygrpc.core.server_connection import DEFAULT_UPKEEP, ServerConnection, Upkeep
 from pygrpc.core.status import Status
 from pygrpc.status import StatusCode
 from tests.core.framed import feed
@@ -218,6 +219,8 @@ class Pair:
         abuse: AbuseLimits = DEFAULT_ABUSE_LIMITS,
         connect: bool = True,
         engines: tuple[str, str] | None = None,
+        keepalive: KeepaliveSettings = NO_KEEPALIVE,
+        upkeep: Upkeep = DEFAULT_UPKEEP,
     ) -> None:
         self.now = 0.0
         self.client_owner = ClientOwner()
@@ -225,9 +228,11 @@ class Pair:
         self.client_settings = client or Http2Settings()
         self.server_settings = server or Http2Settings()
         with engine(engines and engines[0]):
-            self.client = ClientConnection(self.client_owner, self.client_settings, self.now)
+            self.client = ClientConnection(self.client_owner, self.client_settings, self.now, keepalive=keepalive)
         with engine(engines and engines[1]):
-            self.server = ServerConnection(self.server_owner, self.server_settings, limits, self.now, abuse=abuse)
+            self.server = ServerConnection(
+                self.server_owner, self.server_settings, limits, self.now, abuse=abuse, upkeep=upkeep
+            )
         if connect:
             self.exchange()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pygrpc.core.balancing import RoundRobin
 from pygrpc.core.client_channel import ClientChannel
+from pygrpc.core.http2 import ErrorCode
+from pygrpc.core.keepalive import KeepaliveSettings
 from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SETTINGS, SHUTDOWN, FakeShell, streams
 from tests.core.pair import RESPONSE
@@ -263,3 +266,43 @@ def test_a_bad_target_fails_all_calls() -> None:
     shell.channel.exit_idle(shell.now)
     assert shell.states == [FAILED]
     assert shell.look_ups == 0
+
+
+# Keepalive.
+
+
+def test_connections_begin_with_the_keepalive_time_of_the_channel() -> None:
+    shell = FakeShell(replace(SETTINGS, keepalive=KeepaliveSettings(10.0, without_calls=True)))
+    (peer,) = shell.ready("a")
+    assert peer.core.wakeup == shell.now + 10.0
+
+
+def test_too_many_pings_double_the_keepalive_time_of_the_connections_that_follow() -> None:
+    # gRFC A8.
+    shell = FakeShell(replace(SETTINGS, keepalive=KeepaliveSettings(10.0, without_calls=True)))
+    for time in (10.0, 20.0, 40.0):
+        (peer,) = shell.ready("a")
+        assert peer.core.wakeup == shell.now + time
+        peer.send(peer.goaway(0, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
+        shell.lose(peer)
+    # Not even idleness makes the channel forget.
+    shell.wait(100_000.0)
+    (peer,) = shell.ready("a")
+    assert peer.core.wakeup == shell.now + 80.0
+
+
+def test_too_many_pings_of_a_connection_that_was_drained_before() -> None:
+    shell = FakeShell(replace(SETTINGS, keepalive=KeepaliveSettings(10.0)))
+    (peer,) = shell.ready("a")
+    peer.send(peer.goaway(2**31 - 1), peer.goaway(0, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
+    shell.lose(peer)
+    assert shell.channel.keepalive.time == 20.0
+
+
+def test_an_old_connection_that_is_told_off_changes_nothing_any_more() -> None:
+    shell = FakeShell(replace(SETTINGS, keepalive=KeepaliveSettings(10.0)), policy=RoundRobin)
+    peers = shell.ready("a", "b")
+    for peer in peers:
+        peer.send(peer.goaway(0, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
+        shell.lose(peer)
+    assert shell.channel.keepalive.time == 20.0

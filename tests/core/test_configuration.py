@@ -8,8 +8,10 @@ import pytest
 from hyperframe.frame import SettingsFrame
 
 from pygrpc._version import PYGRPC_VERSION
-from pygrpc.core.configuration import http2_settings, message_limits, user_agent
+from pygrpc.core.configuration import channel_settings, http2_settings, message_limits, upkeep, user_agent
+from pygrpc.core.connection_ages import AgeSettings
 from pygrpc.core.http2 import Http2Settings
+from pygrpc.core.keepalive import NO_KEEPALIVE, KeepaliveSettings, PingLimits
 from pygrpc.options import Options, parse_options
 from pygrpc.status import StatusCode
 from tests.core.pair import Pair, raw_client, raw_server
@@ -41,6 +43,31 @@ def test_sizes_go_where_they_belong() -> None:
 )
 def test_the_user_agent(pairs: dict[str, Any], expected: str) -> None:
     assert user_agent(options(**pairs)).decode() == expected.replace("VERSION", PYGRPC_VERSION)
+
+
+def test_a_channel_asks_nobody_and_a_server_every_two_hours() -> None:
+    assert channel_settings(Options()).keepalive == NO_KEEPALIVE
+    server = upkeep(Options())
+    assert server.keepalive == KeepaliveSettings(7200.0, 20.0, True, 0, 0.0)
+    assert (server.pings, server.ages) == (PingLimits(300.0, 2, False), AgeSettings())
+
+
+def test_keepalive_and_ages_go_where_they_belong() -> None:
+    both = options(keepalive_time_ms=5, keepalive_timeout_ms=6, keepalive_permit_without_calls=1)
+    assert channel_settings(both).keepalive == KeepaliveSettings(0.005, 0.006, True, 2)
+    assert upkeep(both).keepalive == KeepaliveSettings(0.005, 0.006, True, 0, 0.0)
+    assert upkeep(both).pings.without_calls
+    assert channel_settings(options(http2__max_pings_without_data=7)).keepalive.pings_without_data == 7
+    server = upkeep(
+        options(
+            http2__min_recv_ping_interval_without_data_ms=1000,
+            http2__max_ping_strikes=3,
+            max_connection_idle_ms=2000,
+            max_connection_age_ms=4000,
+            max_connection_age_grace_ms=5000,
+        )
+    )
+    assert (server.pings, server.ages) == (PingLimits(1.0, 3), AgeSettings(2.0, 4.0, 5.0))
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

@@ -3,8 +3,11 @@
 import pytest
 
 from pygrpc.core.connection import AbuseLimits, Connection
+from pygrpc.core.connection_ages import AgeSettings
 from pygrpc.core.framing import frame_message
 from pygrpc.core.http2 import ErrorCode, Http2Settings
+from pygrpc.core.keepalive import KeepaliveSettings, PingLimits
+from pygrpc.core.server_connection import Upkeep
 from pygrpc.status import StatusCode
 from tests.core.pair import REQUEST, RESPONSE, ClientEnd, Pair, raw_client, raw_server
 
@@ -77,7 +80,7 @@ def test_data_comes_in_portions_for_a_shell_to_write() -> None:
 def test_a_shell_has_no_timers_to_keep_when_nothing_is_due() -> None:
     pair = Pair()
     for connection in (pair.client, pair.server):
-        assert connection.next_wakeup() is None
+        assert connection.wakeup is None
         connection.handle_timeout(5.0)
         assert connection.now == 5.0
 
@@ -290,3 +293,10 @@ def test_frames_for_calls_that_are_gone_are_passed_over() -> None:
     )
     assert core.failure is None
     assert end.code is StatusCode.CANCELLED
+
+
+def test_a_connection_has_no_more_attributes_than_cpython_keeps_fast() -> None:
+    pair = Pair(keepalive=KeepaliveSettings(10.0), upkeep=Upkeep(KeepaliveSettings(10.0), PingLimits(), AgeSettings()))
+    pair.open(b"x")
+    assert len(vars(pair.server)) <= 30
+    assert len(vars(pair.client)) <= 30

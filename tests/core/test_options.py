@@ -1,6 +1,7 @@
 """Channel and server options."""
 
 import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,18 @@ def test_the_defaults(arguments: Any) -> None:
         ("grpc.initial_reconnect_backoff_ms", 100, "initial_reconnect_backoff", 0.1),
         ("grpc.min_reconnect_backoff_ms", 100, "min_reconnect_backoff", 0.1),
         ("grpc.max_reconnect_backoff_ms", 100, "max_reconnect_backoff", 0.1),
+        ("grpc.keepalive_time_ms", 500, "keepalive_time", 0.5),
+        ("grpc.keepalive_time_ms", 0, "keepalive_time", 0.001),
+        ("grpc.keepalive_time_ms", 2**31 - 1, "keepalive_time", math.inf),
+        ("grpc.keepalive_timeout_ms", 0, "keepalive_timeout", 0.0),
+        ("grpc.keepalive_timeout_ms", 2**31 - 1, "keepalive_timeout", math.inf),
+        ("grpc.keepalive_permit_without_calls", 1, "keepalive_permit_without_calls", True),
+        ("grpc.http2.max_pings_without_data", -1, "max_pings_without_data", 0),
+        ("grpc.http2.max_ping_strikes", -1, "max_ping_strikes", 0),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", -1, "min_ping_interval", 0.0),
+        ("grpc.max_connection_idle_ms", 0, "max_connection_idle", 0.001),
+        ("grpc.max_connection_age_ms", 2**31 - 1, "max_connection_age", math.inf),
+        ("grpc.max_connection_age_grace_ms", 0, "max_connection_age_grace", 0.0),
     ],
 )
 def test_an_option_is_read(key: str, value: Any, field: str, result: Any) -> None:
@@ -137,7 +150,7 @@ def test_an_unknown_option_is_reported_once(key: str, value: Any, caplog: pytest
     assert reported(caplog, key, value) == [f"the option {key!r} is unknown and has no effect; is it misspelt?"]
 
 
-@pytest.mark.parametrize("key", ["grpc.keepalive_time_ms", "grpc.tcp_user_timeout_ms", b"grpc.census"])
+@pytest.mark.parametrize("key", ["grpc.enable_channelz", "grpc.tcp_user_timeout_ms", b"grpc.census"])
 def test_an_option_without_effect_is_reported_once(key: Any, caplog: pytest.LogCaptureFixture) -> None:
     name = key.decode() if isinstance(key, bytes) else key
     assert reported(caplog, key) == [f"the option {name!r} is not supported and has no effect"]

@@ -131,8 +131,8 @@ def test_a_graceful_goodbye_has_two_steps() -> None:
     # RFC 9113, section 6.8.
     peer, owner, core = raw_client()
     peer.send(peer.headers(1, REQUEST))
-    core.shutdown()
-    core.shutdown()
+    core.shutdown(0.0)
+    core.shutdown(0.0)
     goaway, ping = peer.receive()
     assert (goaway.last_stream_id, goaway.error_code) == (2**31 - 1, ErrorCode.NO_ERROR)
     assert not core.closing
@@ -158,7 +158,7 @@ def test_a_graceful_goodbye_has_two_steps() -> None:
 def test_the_answer_to_another_ping_is_no_goodbye() -> None:
     peer, _, core = raw_client()
     peer.send(peer.ping(b"draining", ack=True))
-    core.shutdown()
+    core.shutdown(0.0)
     peer.send(peer.ping(b"whatever", ack=True))
     assert not core.closing
     peer.send(peer.ping(b"draining", ack=True), peer.ping(b"draining", ack=True))
@@ -171,7 +171,7 @@ def test_both_cores_say_goodbye() -> None:
     pair = Pair(server=Http2Settings(max_concurrent_streams=2))
     (first, first_server), (second, second_server) = pair.open(b"1"), pair.open(b"2")
     waiting = pair.start(b"3")
-    pair.server.shutdown()
+    pair.server.shutdown(0.0)
     pair.exchange()
     assert pair.client.draining
     assert pair.client_owner.unsent == [waiting.call]
@@ -189,7 +189,7 @@ def test_both_cores_say_goodbye() -> None:
 
 def test_a_call_that_crosses_the_goodbye_is_served() -> None:
     pair = Pair()
-    pair.server.shutdown()
+    pair.server.shutdown(0.0)
     crossing = pair.start(b"x")
     pair.to_server()
     assert len(pair.server_owner.calls) == 1
@@ -202,12 +202,23 @@ def test_a_call_that_crosses_the_goodbye_is_served() -> None:
     assert pair.client.closing
 
 
+def test_new_calls_may_be_refused_so_that_the_client_starts_them_elsewhere() -> None:
+    pair = Pair()
+    pair.server.shutdown(0.0)
+    pair.server.shutdown(0.0, refuse=True)
+    crossing = pair.start(b"x")
+    pair.exchange()
+    assert pair.server_owner.calls == []
+    assert pair.client_owner.unsent == [crossing.call]
+    assert crossing.code is None
+
+
 @pytest.mark.parametrize("said", [True, False])
 def test_a_call_that_is_turned_away_is_refused_behind_the_goodbye(said: bool) -> None:
     peer, owner, core = raw_client()
     owner.accept = lambda end: core.turn_away(end.call)
     if said:
-        core.shutdown()
+        core.shutdown(0.0)
     peer.send(peer.headers(1, REQUEST), peer.data(1, b"passed over", True))
     goaway, ping, reset, *_ = peer.receive()
     assert (goaway.last_stream_id, reset.error_code) == (2**31 - 1, ErrorCode.REFUSED_STREAM)
@@ -233,7 +244,7 @@ def test_calls_that_are_left_are_cancelled(said: bool) -> None:
     pair = Pair()
     client, server = pair.open(b"x", end=False)
     if said:
-        pair.server.shutdown()
+        pair.server.shutdown(0.0)
     pair.server.cancel_calls(GONE)
     pair.exchange()
     assert server.events[-2:] == ["cancelled", "closed"]
@@ -257,7 +268,7 @@ def test_cancelled_calls_go_out_even_when_the_window_is_full() -> None:
 
 def test_a_client_that_has_not_spoken_needs_no_ping() -> None:
     peer, _, core = raw_client(greet=False)
-    core.shutdown()
+    core.shutdown(0.0)
     assert core.closing
     peer.receive()
     assert [frame.last_stream_id for frame in peer.goaways()] == [0]
@@ -266,7 +277,7 @@ def test_a_client_that_has_not_spoken_needs_no_ping() -> None:
 def test_there_is_no_goodbye_on_a_connection_that_failed() -> None:
     peer, _, core = raw_client()
     core.lost("gone")
-    core.shutdown()
+    core.shutdown(0.0)
     core.cancel_calls(GONE)
     assert peer.receive() == []
     assert core.closing
@@ -277,7 +288,7 @@ def test_there_is_no_goodbye_on_a_connection_that_failed() -> None:
 
 def test_a_client_that_does_not_speak_is_given_up() -> None:
     peer, _, core = raw_client(greet=False, handshake_timeout=5.0)
-    assert core.next_wakeup() == 5.0
+    assert core.wakeup == 5.0
     core.handle_timeout(4.9)
     assert not core.closing
     core.handle_timeout(5.0)
@@ -289,16 +300,16 @@ def test_a_client_that_does_not_speak_is_given_up() -> None:
 def test_half_a_preface_is_not_enough() -> None:
     peer, _, core = raw_client(greet=False, handshake_timeout=5.0)
     peer.send_bytes(PREFACE)
-    assert core.next_wakeup() == 5.0
+    assert core.wakeup == 5.0
     peer.send(peer.settings({}))
-    assert core.next_wakeup() is None
+    assert core.wakeup is None
     core.handle_timeout(1e9)
     assert not core.closing
 
 
 def test_the_handshake_may_take_forever() -> None:
     _, _, core = raw_client(greet=False, handshake_timeout=None)
-    assert core.next_wakeup() is None
+    assert core.wakeup is None
     core.handle_timeout(1e9)
     assert not core.closing
 

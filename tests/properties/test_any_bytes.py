@@ -174,7 +174,7 @@ def client_bytes() -> bytes:
         end.send(*end.read()).finish()
     pair.exchange()
     assert first.read() == [b"request"]
-    pair.server.shutdown()
+    pair.server.shutdown(0.0)
     pair.exchange()
     return b"".join(said)
 

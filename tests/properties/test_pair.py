@@ -170,7 +170,7 @@ class PairMachine(RuleBasedStateMachine):
     @rule(now=RARELY)
     def server_says_goodbye(self, now: bool) -> None:
         if now:
-            self.server.shutdown()
+            self.server.shutdown(self.pair.now)
 
     @rule(now=RARELY)
     def server_gives_up(self, now: bool) -> None:

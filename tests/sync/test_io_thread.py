@@ -57,6 +57,31 @@ def test_a_timer_of_another_thread(io: IoThread) -> None:
     wait(done)
 
 
+def test_a_timer_that_is_cancelled_does_not_run(io: IoThread) -> None:
+    seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+    now = time.monotonic()
+    io.cancel(io.call_at(now + 0.01, lambda: seen.put("cancelled")))
+    io.call_at(now + 0.02, lambda: seen.put("kept"))
+    assert seen.get(timeout=BOUND) == "kept"
+    assert seen.empty()
+
+
+def test_timers_that_are_cancelled_are_not_collected(io: IoThread) -> None:
+    counts: queue.SimpleQueue[int] = queue.SimpleQueue()
+    later = time.monotonic() + 3600
+
+    def work() -> None:
+        kept = [io.call_at(later, list) for _ in range(10)]
+        for _ in range(10_000):
+            io.cancel(io.call_at(later, list))
+        counts.put(len(io._timers))
+        counts.put(sum(entry[2] in kept for entry in io._timers))
+
+    io.post(work)
+    assert counts.get(timeout=BOUND) <= 64
+    assert counts.get(timeout=BOUND) == 10
+
+
 def test_a_socket_that_another_thread_takes_over(io: IoThread) -> None:
     if not io.can_pause:
         pytest.skip("not on this system")

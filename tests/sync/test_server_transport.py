@@ -71,6 +71,25 @@ def test_many_threads_over_tls(pair: tuple[str, str]) -> None:
     server.stop(None)
 
 
+def test_a_connection_that_is_closed_leaves_no_timer() -> None:
+    with serve(**ECHO) as link:
+        service = link.server._service
+        for _ in range(3):
+            with pygrpc.insecure_channel(f"127.0.0.1:{link.port}") as channel:
+                # A timeout would be a timer of the server too.
+                assert channel.unary_unary(f"/{SERVICE}/uu")(b"x") == b"x"
+            seen: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+            def look(seen: queue.SimpleQueue[bool] = seen) -> None:
+                seen.put(bool(service._transports))
+
+            service.io.post(look)
+            while seen.get(timeout=BOUND):
+                # Each look is behind what the thread of the server has done meanwhile.
+                service.io.post(look)
+            assert [entry for entry in service.io._timers if entry[2].action is not None] == []
+
+
 def test_a_client_without_tls_at_a_secure_port() -> None:
     server, port = secure_server(pygrpc)
     with pygrpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(pygrpc.RpcError) as caught:

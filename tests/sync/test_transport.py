@@ -111,6 +111,24 @@ def test_what_the_socket_does_not_take_is_kept(ends: tuple[Recorded, socket.sock
     assert transport.reasons == []
 
 
+@pytest.mark.parametrize("abandoned", [True, False])
+def test_nobody_waits_for_a_peer_that_is_gone(ends: tuple[Recorded, socket.socket], abandoned: bool) -> None:
+    transport, there = ends
+    transport.flush()
+    there.sendall(settings(1 << 27))
+    transport.receive(0.0)
+    large = call()
+    large.send_message(bytes(20_000_000))
+    transport.core.start(large)
+    transport.flush()
+    transport.core.abandoned = abandoned
+    transport.core.fail(0, "keepalive watchdog timeout")
+    transport.flush()
+    assert large.status is not None
+    # One that only fails is told so, as soon as it has read what came before.
+    assert transport.closed is abandoned
+
+
 def test_the_peer_closes(ends: tuple[Recorded, socket.socket]) -> None:
     transport, there = ends
     lost = call()

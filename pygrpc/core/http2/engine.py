@@ -122,9 +122,15 @@ class Http2Events(Protocol):
 
 
 class Http2Engine(abc.ABC):
-    """One end of one HTTP/2 connection; see the module's text for its contract."""
+    """One end of one HTTP/2 connection; see the module's text for its contract.
 
-    __slots__ = ()
+    Attributes:
+        has_sent: Set when HEADERS or DATA are queued; whoever wants to know what has been sent since sets it to False.
+    """
+
+    __slots__ = ("has_sent",)
+
+    has_sent: bool
 
     @abc.abstractmethod
     def start(self) -> None:

@@ -78,6 +78,7 @@ class FrameSender(Http2Engine):
     def __init__(self, events: Http2Events, settings: Http2Settings, client_side: bool) -> None:
         """Makes an engine; see ``create_engine``."""
         self.queued: int = 0
+        self.has_sent = False
         self.peer_max_concurrent_streams: int = UNLIMITED
         self.peer_max_header_list_size: int = UNLIMITED
         self.peer_max_frame_size: int = SMALLEST_MAX_FRAME_SIZE
@@ -180,6 +181,7 @@ class FrameSender(Http2Engine):
             self._queue_large_block(stream_id, block, end_stream)
             return
         flags = END_HEADERS | END_STREAM if end_stream else END_HEADERS
+        self.has_sent = True
         out = self._out
         out.append(_pack_head(size << 8 | HEADERS, flags, stream_id))
         out.append(block)
@@ -195,6 +197,7 @@ class FrameSender(Http2Engine):
                 flags |= END_HEADERS
             self._queue(_pack_head(len(piece) << 8 | kind, flags, stream_id) + piece)
             kind, flags = CONTINUATION, 0
+        self.has_sent = True
 
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:  # noqa: D102
         self.send_data_parts(stream_id, (data,), len(data), end_stream)
@@ -217,6 +220,7 @@ class FrameSender(Http2Engine):
                 del self._streams[stream_id]
             else:
                 stream.state |= LOCAL_ENDED
+        self.has_sent = True
         out = self._out
         out.append(_pack_head(size << 8 | DATA, END_STREAM if end_stream else 0, stream_id))
         out += parts
@@ -247,6 +251,7 @@ class FrameSender(Http2Engine):
         else:
             stream.send_credit -= size
             stream.state |= LOCAL_ENDED
+        self.has_sent = True
         self._out += (
             _pack_head(len(head) << 8 | HEADERS, END_HEADERS, stream_id),
             head,

@@ -148,6 +148,7 @@ class H2Engine(Http2Engine):
         self._settings = settings
         self._client_side = client_side
         self._failed = False
+        self.has_sent = False
         #: The initial window that was announced last.
         self._stream_window = settings.stream_window
         #: Streams that the peer has opened and that are not closed yet.
@@ -320,6 +321,7 @@ class H2Engine(Http2Engine):
         if self._failed:
             return
         check_header_list(headers, self.peer_max_header_list_size)
+        self.has_sent = True
         # An h2 error while we send is a mistake of ours; the same class while we receive would be the peer's.
         try:
             self._h2.send_headers(stream_id, headers, end_stream)
@@ -329,6 +331,7 @@ class H2Engine(Http2Engine):
     def send_data(self, stream_id: int, data: bytes | memoryview, end_stream: bool) -> None:  # noqa: D102
         if self._failed:
             return
+        self.has_sent = True
         try:
             self._h2.send_data(stream_id, data, end_stream)
         except ProtocolError as error:
