@@ -10,7 +10,7 @@ from pygrpc._version import PYGRPC_VERSION
 from pygrpc.core.backoff import BackoffPolicy
 from pygrpc.core.balancing import Balancer, PickFirst, find
 from pygrpc.core.call import MessageLimits
-from pygrpc.core.client_channel import ChannelSettings
+from pygrpc.core.channel_shell import ChannelSettings
 from pygrpc.core.compression import enabled_encodings
 from pygrpc.core.connection_ages import AgeSettings
 from pygrpc.core.http2 import Http2Settings

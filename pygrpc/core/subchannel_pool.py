@@ -1,25 +1,20 @@
 """All subchannels of a channel, whichever policy made them, and what options and service configs have for them."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.backoff import Backoff
 from pygrpc.core.balancing.policy import Endpoint
 from pygrpc.core.balancing.subchannel import Subchannel
+from pygrpc.core.channel_shell import ChannelSettings, ChannelShell
 from pygrpc.core.health_check import WATCH, Act, HealthCheck
 from pygrpc.core.service_config import ServiceConfig
-
-if TYPE_CHECKING:
-    from pygrpc.core.client_channel import ChannelSettings, ChannelShell
 
 
 class SubchannelPool:
     """The subchannels that are not shut down, in the order in which they were made."""
 
-    def __init__(
-        self, shell: "ChannelShell", settings: "ChannelSettings", random: Callable[[], float], act: Act
-    ) -> None:
+    def __init__(self, shell: ChannelShell, settings: ChannelSettings, random: Callable[[], float], act: Act) -> None:
         """Makes a pool that is empty.
 
         Args:

@@ -12,8 +12,9 @@ from pygrpc import ChannelConnectivity
 from pygrpc.core.backoff import BackoffPolicy
 from pygrpc.core.balancing import Balancer, Endpoint, PickFirst
 from pygrpc.core.balancing.subchannel import Subchannel
+from pygrpc.core.channel_shell import ChannelSettings
 from pygrpc.core.client_call import ClientCall, RequestHeaders
-from pygrpc.core.client_channel import ChannelSettings, ClientChannel
+from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.headers import request_headers
 from pygrpc.core.http2 import Http2Settings

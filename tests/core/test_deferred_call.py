@@ -10,8 +10,8 @@ import pytest
 
 from pygrpc import StatusCode
 from pygrpc.core.call import MessageLimits
+from pygrpc.core.channel_shell import ChannelSettings
 from pygrpc.core.client_call import ClientCall
-from pygrpc.core.client_channel import ChannelSettings
 from pygrpc.core.deferred_call import DeferredCall
 from pygrpc.core.framing import frame_message
 from pygrpc.core.retrying_call import RetryingCall

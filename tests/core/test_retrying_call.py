@@ -9,8 +9,8 @@ import pytest
 
 from pygrpc.core.call import MessageLimits
 from pygrpc.core.call_factory import CallFactory
+from pygrpc.core.channel_shell import ChannelSettings
 from pygrpc.core.client_call import ClientCall, ClientState
-from pygrpc.core.client_channel import ChannelSettings
 from pygrpc.core.framing import frame_message
 from pygrpc.core.retry import RetryThrottle, backoff, pushback
 from pygrpc.core.retrying_call import RetryingCall
