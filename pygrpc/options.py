@@ -300,6 +300,9 @@ _WITHOUT_EFFECT = frozenset(
 _FAMILIES_WITHOUT_EFFECT = ("grpc.experimental.", "grpc.tcp_", "grpc.grpclb_", "grpc.internal.", "grpc.xds_")
 
 
+_DEFAULTS = Options()
+
+
 def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int | None = None) -> Options:
     """Reads channel or server options.
 
@@ -312,8 +315,11 @@ def parse_options(arguments: Iterable[tuple[str, Any]] | None, compression: int 
         ValueError: An option for a number has a value that is none; the text names the option. Or there is no
             such algorithm.
     """
-    values: dict[str, Any] = {}
     pairs = list(arguments or ())
+    if not pairs and compression is None:
+        # Programs make thousands of channels without options, which share what that means.
+        return _DEFAULTS
+    values: dict[str, Any] = {}
     for key, value in pairs:
         name = _checked_key(key, value)
         known = _KNOWN.get(name)

@@ -52,7 +52,8 @@ _FILE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 # RFC 6838, section 4.2, and parameters of RFC 2045 without comments.
 _CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(; ?[\w!#$&^.+-]+=[\w!#$&^.+-]+)*", re.ASCII)
-_DRIVE = re.compile(r"[A-Za-z]:")
+# Windows takes any one character before a colon for a drive.
+_DRIVE = re.compile(r".:", re.DOTALL)
 # Controls, separators of lines and paragraphs, invisible characters that reorder the text, halves of surrogate pairs.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 # Zero width joiner and non-joiner, which the spelling of some scripts and emoji needs.

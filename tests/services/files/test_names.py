@@ -68,6 +68,7 @@ EMPTY = "must not be empty"
         ("a/", PATH),
         ("..\\a", PATH),
         ("C:a", PATH),
+        ("0:", PATH),
         ("\uff23\uff1aa", PATH),
         ("..\uff0fa", PATH),
         ("a\uff3cb", PATH),
