@@ -282,7 +282,9 @@ class ClientChannel:
         self._do(functools.partial(self._connected, subchannel, connection), now)
 
     def _connected(self, subchannel: Subchannel, connection: ClientConnection) -> None:
-        self._connections[connection] = subchannel
+        if connection.failure is None:
+            # Otherwise it is gone already, and nobody will report that again.
+            self._connections[connection] = subchannel
         if not subchannel.connected(connection):
             self._shell.leave(connection)
 

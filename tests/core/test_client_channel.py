@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from pygrpc.core.balancing import RoundRobin
 from pygrpc.core.client_channel import ClientChannel
 from pygrpc.core.http2 import ErrorCode
 from pygrpc.core.keepalive import KeepaliveSettings
 from pygrpc.status import StatusCode
 from tests.core.channels import CONNECTING, FAILED, IDLE, READY, SETTINGS, SHUTDOWN, FakeShell, streams
-from tests.core.pair import RESPONSE
+from tests.core.pair import RESPONSE, raw_server
 
 OK_ANSWER = [*RESPONSE, (b"grpc-status", b"0")]
 
@@ -306,3 +308,21 @@ def test_an_old_connection_that_is_told_off_changes_nothing_any_more() -> None:
         peer.send(peer.goaway(0, ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings"))
         shell.lose(peer)
     assert shell.channel.keepalive.time == 20.0
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_connection_that_leaves_before_it_is_reported_is_a_failed_attempt(lost: bool) -> None:
+    shell = FakeShell()
+    call = shell.call(wait_for_ready=True)
+    shell.resolved("a")
+    subchannel = shell.attempts.pop("a")
+    peer, _, connection = raw_server()
+    peer.send(peer.goaway(0))
+    if lost:
+        connection.lost("gone")
+    shell.channel.connected(subchannel, connection, shell.now)
+    assert shell.states == [CONNECTING, FAILED]
+    assert (connection in shell.channel._connections) is not lost
+    shell.wait(1.0)
+    assert streams([shell.answer("a")]) == [1]
+    assert call.events == ["started"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pygrpc.core.http2.streams import AWAITING_HEADERS, ClosedStreams, Closing, new_stream
+from pygrpc.core.http2.streams import ClosedStreams, Closing
 
 
 def test_a_stream_that_is_not_known_has_ended() -> None:
@@ -56,8 +56,3 @@ def test_resets_in_any_order_are_forgotten_up_to_the_highest() -> None:
         closed.reset(stream_id, Closing.RESET_BY_US)
     assert closed.how(1_000_001) is Closing.FORGOTTEN
     assert closed.how(1_000_003) is Closing.ENDED
-
-
-def test_a_new_stream_has_no_credit() -> None:
-    stream = new_stream(AWAITING_HEADERS)
-    assert (stream.state, stream.send_credit, stream.receive_credit) == (AWAITING_HEADERS, 0, 0)

@@ -175,22 +175,25 @@ class Subchannel:
         self._connector.connect(self)
 
     def connected(self, connection: ClientConnection) -> bool:
-        """An attempt led to a connection that works; returns False if nobody wants it any more."""
+        """An attempt led to a connection that works; returns False if nobody wants it, or it takes no calls."""
         if self.state is _SHUTDOWN or self._phase is not _Phase.ATTEMPT:
+            return False
+        if connection.draining:
+            # The goodbye came with the greeting. Policies hear of that as of any attempt that led to nothing.
+            self.connect_failed(f"{self}: the server left at once")
             return False
         self._phase = _Phase.REST
         self._wakeup = None
         self._backoff.reset()
-        if not connection.draining:
-            self._connections.append(connection)
-            self._watch_streams(connection)
-            if self.connection is None:
-                self.connection = connection
-                if self._check is not None:
-                    self._check.begin(connection, connection.now)
-            else:
-                connection.join(self.connection)
-                self._extend(connection.now)
+        self._connections.append(connection)
+        self._watch_streams(connection)
+        if self.connection is None:
+            self.connection = connection
+            if self._check is not None:
+                self._check.begin(connection, connection.now)
+        else:
+            connection.join(self.connection)
+            self._extend(connection.now)
         self._refresh()
         return True
 

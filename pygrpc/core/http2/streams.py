@@ -61,15 +61,6 @@ class Stream:
     remaining: int
 
 
-def new_stream(state: int) -> Stream:
-    """Makes a stream; where it is done for every RPC, the engine does the same in place."""
-    stream = Stream()
-    stream.state = state
-    stream.send_credit = 0
-    stream.receive_credit = 0
-    return stream
-
-
 class Closing(enum.Enum):
     """In which way a stream was closed."""
 
