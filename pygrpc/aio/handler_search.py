@@ -4,19 +4,78 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.aio.loops import start_task
-from pygrpc.core.server_call import ServerCall
+from pygrpc.aio.servicer import ServedTransport
+from pygrpc.core.metadata import RawMetadata, encode_metadata
+from pygrpc.core.server_call import ServerCall, ServerState
 from pygrpc.core.status import Status
 from pygrpc.handlers import HandlerCallDetails, RpcMethodHandler, require_handler
+from pygrpc.metadata import MetadataType
 from pygrpc.status import StatusCode
 
 _LOGGER = logging.getLogger("pygrpc")
 
 Find = Callable[[HandlerCallDetails], RpcMethodHandler | None]
 Serve = Callable[[RpcMethodHandler], Awaitable[None]]
+
+
+class _MethodAndMetadata(NamedTuple):
+    method: str
+    invocation_metadata: RawMetadata
+
+
+class InterceptedCall(_MethodAndMetadata):
+    """What interceptors are told of a call: the pair that grpcio tells, and methods that only pygrpc has.
+
+    They may be called as long as the call is of interest, also when it is over.
+    """
+
+    _call: ServerCall
+    _transport: ServedTransport
+
+    def __new__(cls, call: ServerCall, transport: ServedTransport) -> Self:
+        """Describes a call on a connection."""
+        details = super().__new__(cls, call.head.path, call.head.metadata)
+        details._call = call
+        details._transport = transport
+        return details
+
+    def _replace(self, **changes: Any) -> Self:
+        # The other one is of the same call: what an interceptor passes on has to answer the next one's questions.
+        changed = super()._replace(**changes)
+        changed._call, changed._transport = self._call, self._transport
+        return changed
+
+    def peer(self) -> str:
+        """The client's address, such as ``ipv4:127.0.0.1:4711``."""
+        return self._transport.peer
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """What is known of the client by authentication."""
+        return self._transport.auth_context()
+
+    def code(self) -> StatusCode | None:
+        """What the call has ended with, whoever ended it: the handler, the client, or the clock; None if it goes on."""
+        status = self._call.status
+        return None if status is None else status.code
+
+    def add_initial_metadata(self, metadata: MetadataType) -> bool:
+        """Adds to what goes with the headers of the response, whenever the handler sends them.
+
+        A call that fails before there are any sends them with its status, where clients see trailing metadata.
+
+        Returns:
+            False if the headers have been sent.
+        """
+        call = self._call
+        if call.state is not ServerState.OPEN:
+            return False
+        call.initial_metadata = (*call.initial_metadata, *encode_metadata(metadata))
+        return True
 
 
 class HandlerSearch:

@@ -15,7 +15,7 @@ from pygrpc._sockets import BACKLOG, Binding, bind
 from pygrpc._tls import ServerSecurity
 from pygrpc.aio import base
 from pygrpc.aio.errors import UsageError
-from pygrpc.aio.handler_search import HandlerSearch
+from pygrpc.aio.handler_search import HandlerSearch, InterceptedCall
 from pygrpc.aio.interceptor import ServerInterceptor
 from pygrpc.aio.running import HandlerRunner
 from pygrpc.aio.servicer import ServicerContext
@@ -282,7 +282,7 @@ class Server(base.Server):
         self._searches.add(search)
         self._watch_deadline(call)
         assert self._loop is not None
-        search.begin(self._loop, _CallDetails(call.head.path, call.head.metadata))
+        search.begin(self._loop, InterceptedCall(call, transport))
 
     def _find_handler(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
         handler = self._registered.get(details.method)

@@ -91,6 +91,8 @@ class ServerCall(Call):
     request_streaming = True
     #: How the call ended, or None.
     status: Status | None = None
+    #: Goes with the first block of headers, whoever sends it, before the initial metadata of the handler.
+    initial_metadata: Sequence[Header] = ()
     _requests = 0
 
     def __init__(self, head: RequestHead, deadline: float | None, limits: MessageLimits) -> None:
@@ -131,6 +133,8 @@ class ServerCall(Call):
         """Sends the response headers with the initial metadata; a call that has ended is passed over."""
         if self.state is ServerState.OPEN:
             assert self.connection is not None
+            if self.initial_metadata:
+                metadata = [*self.initial_metadata, *metadata]
             block = response_headers(self._send_encoding, metadata, self._limits.accept_encoding)
             try:
                 self.connection.engine.send_headers(self.stream_id, block, end_stream=False)
@@ -173,7 +177,7 @@ class ServerCall(Call):
         return self.send_message(payload) and self.finish(_OK, [])
 
     def _sent_at_once(self, engine: Http2Engine, payload: bytes) -> bool:
-        head = response_headers(None, (), self._limits.accept_encoding)
+        head = response_headers(None, self.initial_metadata, self._limits.accept_encoding)
         try:
             return engine.send_response(self.stream_id, head, frame_message(payload), PLAIN_TRAILERS)
         except HeadersTooLarge:
@@ -198,7 +202,7 @@ class ServerCall(Call):
             return False
         block = trailers(status.code, status.details, metadata)
         if self.state is ServerState.OPEN:
-            block = trailers_only(http_status, [*block, *extra])
+            block = trailers_only(http_status, [*block, *self.initial_metadata, *extra])
         self.status = status
         self._ending = block
         self._move(_Event.STATUS)

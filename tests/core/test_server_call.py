@@ -587,3 +587,35 @@ def test_a_call_without_a_listener_is_answered_too() -> None:
     bench.message(b"x")
     bench.end.finish(StatusCode.UNIMPLEMENTED)
     assert bench.answer()[2][b"grpc-status"] == b"12"
+
+
+# Metadata that somebody has prepared for the headers.
+
+PREPARED = (b"x-prepared", b"1")
+
+
+def test_prepared_metadata_go_with_a_response_that_is_sent_at_once() -> None:
+    bench = Bench(end=True)
+    bench.call.initial_metadata = (PREPARED,)
+    assert bench.call.respond(b"x")
+    head, messages, trailers = bench.answer()
+    assert (PREPARED in head, messages, trailers) == (True, [b"x"], {b"grpc-status": b"0"})
+
+
+def test_prepared_metadata_go_before_those_of_the_handler() -> None:
+    bench = Bench(end=True)
+    bench.call.initial_metadata = (PREPARED,)
+    bench.call.send_headers([(b"x-own", b"2")])
+    bench.end.finish()
+    head, _, trailers = bench.answer()
+    assert head[-2:] == [PREPARED, (b"x-own", b"2")]
+    assert b"x-prepared" not in trailers
+
+
+def test_prepared_metadata_go_with_a_status_that_comes_alone() -> None:
+    bench = Bench(end=True)
+    bench.call.initial_metadata = (PREPARED,)
+    bench.call.finish(Status(StatusCode.NOT_FOUND, "gone"), [(b"x-own", b"2")])
+    bench.peer.receive()
+    [head] = bench.peer.of_stream(1)
+    assert PREPARED in head.fields and (b"x-own", b"2") in head.fields

@@ -286,3 +286,94 @@ async def test_what_is_no_handler(arguments: Any) -> None:
         assert await call.code() is pygrpc.StatusCode.UNKNOWN
         assert "expected an RpcMethodHandler or None for /a.B/C, not 'junk'" in await call.details()
     await server.stop(None)
+
+
+# What only pygrpc tells its interceptors.
+
+
+async def test_who_calls() -> None:
+    seen: list[Any] = []
+
+    async def look(continuation: Any, details: Any) -> Any:
+        seen.append((details.peer(), details.auth_context()["transport_security_type"], details.code()))
+        return await continuation(details)
+
+    async with channel(pygrpc, look) as made:
+        await start(made, "unary_unary", b"x")
+    [(peer, security, code)] = seen
+    assert peer.startswith(("ipv4:127.0.0.1:", "ipv6:"))
+    assert (security, code) == ([b"insecure"], None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_metadata_of_an_interceptor_go_with_the_headers(kind: str) -> None:
+    added: list[bool] = []
+
+    async def add(continuation: Any, details: Any) -> Any:
+        added.append(details.add_initial_metadata([("x-first", "1")]))
+        added.append(details._replace(method=details.method).add_initial_metadata([("x-second-bin", b"2")]))
+        return await continuation(details)
+
+    async with channel(pygrpc, add) as made:
+        call = start(made, kind, b"x")
+        assert list(await call.initial_metadata()) == [("x-first", "1"), ("x-second-bin", b"2")]
+        await finish(call, kind)
+    assert added == [True, True]
+
+
+async def test_metadata_of_an_interceptor_come_too_late_behind_the_headers() -> None:
+    results: list[tuple[bool, Any]] = []
+
+    async def add(continuation: Any, details: Any) -> Any:
+        async def behaviour(request: bytes, context: Any) -> bytes:
+            await context.send_initial_metadata([("x-own", "1")])
+            results.append((details.add_initial_metadata([("x-late", "1")]), details.code()))
+            return request
+
+        return pygrpc.unary_unary_rpc_method_handler(behaviour)
+
+    async with channel(pygrpc, add) as made:
+        call = start(made, "unary_unary", b"x")
+        assert list(await call.initial_metadata()) == [("x-own", "1")]
+        assert await call == b"x"
+    assert results == [(False, None)]
+
+
+async def ends(made: Any, call: Any) -> None:
+    assert await call == b"x"
+
+
+async def cancels(made: Any, call: Any) -> None:
+    call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(ends, pygrpc.StatusCode.OK), (cancels, pygrpc.StatusCode.CANCELLED)], ids=["ends", "cancels"]
+)
+async def test_what_a_call_has_ended_with(end: Any, code: pygrpc.StatusCode) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+    codes: list[Any] = []
+
+    async def look(continuation: Any, details: Any) -> Any:
+        def tell(task: Any) -> None:
+            codes.append(details.code())
+            over.set()
+
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(tell)
+
+        async def behaviour(request: bytes, context: Any) -> bytes:
+            begun.set()
+            if end is cancels:
+                await asyncio.Event().wait()
+            return request
+
+        return pygrpc.unary_unary_rpc_method_handler(behaviour)
+
+    async with channel(pygrpc, look) as made:
+        call = start(made, "unary_unary", b"x")
+        await begun.wait()
+        await end(made, call)
+        await over.wait()
+    assert codes == [code]
