@@ -56,6 +56,7 @@ class Half:
         sizes: The length of each DATA frame.
         ended: Whether END_STREAM came.
         reset: The error code of a RST_STREAM.
+        credit: What its WINDOW_UPDATEs have added to the window of the other side.
     """
 
     blocks: list[Headers] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Half:
     sizes: list[int] = field(default_factory=list)
     ended: bool = False
     reset: int | None = None
+    credit: int = 0
     _read: int = 0
 
     def header(self, name: str) -> str | None:
@@ -152,6 +154,8 @@ class Reader:
                 self._block = b""
         elif frame.kind == RST_STREAM:
             half.reset = frame.number
+        elif frame.kind == WINDOW_UPDATE:
+            half.credit += frame.number
 
 
 class Writer:

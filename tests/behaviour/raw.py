@@ -14,6 +14,7 @@ from tests.behaviour.frames import (
     PING,
     PREFACE,
     SETTINGS,
+    WINDOW_UPDATE,
     Frame,
     Half,
     Headers,
@@ -49,6 +50,7 @@ HTTP_1_1_REQUIRED = 13
 
 #: Settings by name (RFC 9113, section 6.5.2).
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 3, 4, 5
+DEFAULT_WINDOW = 65_535
 
 
 def request_headers(method: str = "uu", *, without: Iterable[str] = (), **changed: str) -> Headers:
@@ -147,6 +149,23 @@ class RawPeer:
     def frames(self, kind: int) -> list[Frame]:
         """Return the frames of a kind that came on stream 0."""
         return [frame for frame in self._received.frames if frame.kind == kind]
+
+    def setting(self, identifier: int, default: int) -> int:
+        """Return the other side's latest value of a setting."""
+        for frame in self.frames(SETTINGS):
+            for at in range(0, len(frame.payload), 6):
+                if int.from_bytes(frame.payload[at : at + 2], "big") == identifier:
+                    default = int.from_bytes(frame.payload[at + 2 : at + 6], "big")
+        return default
+
+    @property
+    def connection_window(self) -> int:
+        """How many bytes of DATA the other side has allowed so far on the connection."""
+        return DEFAULT_WINDOW + sum(frame.number for frame in self.frames(WINDOW_UPDATE))
+
+    def stream_window(self, number: int) -> int:
+        """Return how many bytes of DATA the other side has allowed so far on a stream."""
+        return self.setting(INITIAL_WINDOW_SIZE, DEFAULT_WINDOW) + self.stream(number).credit
 
     @property
     def goaways(self) -> list[tuple[int, int]]:
