@@ -12,6 +12,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.grpcio_writes import wait_for_the_status
+
+wait_for_the_status()
+
 collect_ignore = ["protos"]
 
 # Channels of pygrpc and of grpcio go through the proxy that these name, and tests are to reach their own servers.
