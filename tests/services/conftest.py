@@ -12,6 +12,22 @@ import grpc.aio
 import pytest
 
 import pygrpc.aio
+from tests.services import servers
+from tests.services.servers.redis import RedisServer
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which tests were left out because a server is not installed."""
+    for line in servers.summary():
+        terminalreporter.write_line(line, yellow=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server for all tests, which share it and do not stop it."""
+    server = RedisServer(str(tmp_path_factory.mktemp("redis")))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=[pygrpc.aio, grpc.aio], ids=["pygrpc-client", "grpcio-client"])
