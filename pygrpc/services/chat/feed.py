@@ -9,9 +9,12 @@ from contextlib import contextmanager, suppress
 
 from pygrpc.services.chat.store import ChatStore, Message
 from pygrpc.services.errors import StoreError
+from pygrpc.services.fanout import Fanout, LocalFanout
 from pygrpc.services.outbox import Outbox, ShuttingDown
 
 _log = logging.getLogger(__name__)
+
+TOPIC = "chat"
 
 
 class ChatFeed:
@@ -19,23 +22,32 @@ class ChatFeed:
 
     There is one way for all messages: they are read from the store, in the order of its commits, whether this process
     has written them or another one. So everybody sees one order, and a message is never shown before it is stored. A
-    commit of this process is followed up at once; those of others are noticed by asking from time to time, while
-    somebody is in a room.
+    commit of this process is followed up at once, and so are those of others if hints come from there. Besides, the
+    store is asked from time to time while somebody is in a room.
     """
 
-    def __init__(self, store: ChatStore, queue_limit: int, poll: float) -> None:
+    def __init__(
+        self,
+        store: ChatStore,
+        queue_limit: int,
+        poll: float,
+        fanout: Fanout | None = None,
+        poll_besides_hints: float = 2.0,
+    ) -> None:
         """Makes a feed without readers. `run` has to run for messages to move.
 
         Args:
             store: Where the messages come from.
             queue_limit: The most messages that wait for one reader; one that lets more pile up is dropped.
-            poll: How often to look for messages of other processes, in seconds.
+            poll: How often to look for messages of other processes, in seconds, while no hints come from there.
+            fanout: Passes hints on between processes. The caller opens it before and closes it afterwards.
+            poll_besides_hints: How often to look while hints come, as one may be lost.
         """
         self._store = store
         self._queue_limit = queue_limit
         # So many are handed on at a time: readers that keep up have emptied their queues before the next ones come.
         self._batch = max(1, queue_limit // 2)
-        self._poll = poll if store.shared else None
+        self._poll, self._poll_besides_hints = poll, poll_besides_hints
         self._rooms: dict[str, dict[Outbox[Message], Callable[[], object]]] = {}
         # All messages up to this one have been handed on.
         self._position = 0
@@ -43,7 +55,9 @@ class ChatFeed:
         self._moving = asyncio.Lock()
         self._news = asyncio.Event()
         self._closed = False
-        store.listen(self._news.set)
+        self._fanout = fanout or LocalFanout()
+        self._stop_listening = self._fanout.listen(TOPIC, self._news.set)
+        store.listen(self._committed)
 
     @property
     def readers(self) -> int:
@@ -94,14 +108,24 @@ class ChatFeed:
     def close(self) -> None:
         """Ends all reading, and refuses new readers, with ShuttingDown."""
         self._closed = True
+        self._stop_listening()
         for outboxes in self._rooms.values():
             for outbox in outboxes:
                 outbox.fail(ShuttingDown())
 
+    def _committed(self, *_: object) -> None:
+        self._fanout.publish(TOPIC)
+
+    def _interval(self) -> float | None:
+        """Returns after how long to look without a hint; None for never."""
+        if not self._rooms or not self._store.shared:
+            return None
+        return self._poll_besides_hints if self._fanout.shared and self._fanout.healthy else self._poll
+
     async def _wait(self) -> None:
         # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._poll if self._rooms else None):
+            async with asyncio.timeout(self._interval()):
                 await self._news.wait()
 
     async def _advance(self) -> None:

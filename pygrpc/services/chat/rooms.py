@@ -15,6 +15,7 @@ from pygrpc.services.chat.rates import Rates
 from pygrpc.services.chat.store import ChatStore, Joined, Kind, Message, Page, Room, Session
 from pygrpc.services.chat.validation import Limits
 from pygrpc.services.errors import StoreError, require
+from pygrpc.services.fanout import Fanout
 from pygrpc.services.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -75,7 +76,13 @@ class ChatRooms:
     """The rooms of a store, for the services of one event loop. An asynchronous context manager."""
 
     def __init__(
-        self, store: ChatStore, *, limits: Limits | None = None, queue_limit: int = 256, poll: float = 0.05
+        self,
+        store: ChatStore,
+        *,
+        limits: Limits | None = None,
+        queue_limit: int = 256,
+        poll: float = 0.05,
+        fanout: Fanout | None = None,
     ) -> None:
         """Makes the rooms on an open store.
 
@@ -83,11 +90,12 @@ class ChatRooms:
             store: Where the rooms are. The caller closes it after the rooms.
             limits: The largest requests that are accepted.
             queue_limit: The most messages that wait for one client.
-            poll: How often to look for messages of other processes, in seconds.
+            poll: How often to look for messages of other processes, in seconds, while no hints come from there.
+            fanout: Passes hints on between processes. The caller opens it before and closes it after the rooms.
         """
         self.limits = limits or Limits()
         self.store = store
-        self.feed = ChatFeed(store, queue_limit, poll)
+        self.feed = ChatFeed(store, queue_limit, poll, fanout)
         self.server_id = str(uuid.uuid4())
         self._rates = Rates(self.limits.rate, self.limits.burst, asyncio.get_running_loop().time)
         self._tasks: set[asyncio.Future[Any]] = set()
