@@ -45,6 +45,7 @@ def run_workers(
     *,
     grace: float = 30.0,
     start_method: str = "spawn",
+    ready: Callable[[str], Any] | None = None,
 ) -> None:
     """Runs servers in several processes on one port, until SIGTERM or SIGINT.
 
@@ -60,9 +61,11 @@ def run_workers(
         workers: The number of processes; None for one for each processor.
         grace: Seconds that calls in flight have at the end.
         start_method: ``spawn``, ``fork`` or ``forkserver``, as in multiprocessing.
+        ready: Called with the address, with the number of the port, when all workers have come to serve first.
 
     Raises:
-        SystemExit: A worker can't start; the text, which Python prints, says why.
+        SystemExit: A worker can't start; the text, which Python prints, says why. That is the error of ``serve``, or of
+            the start of its server; where this is SystemExit with a text, just the text.
         RuntimeError: The address can't be bound, or this is not the main thread.
         ValueError: A number is out of range, or the start method doesn't exist.
         TypeError: ``serve`` can't be pickled, but the start method wants it.
@@ -79,7 +82,7 @@ def run_workers(
     try:
         bound = str(parse_listen_address(address)._replace(port=binding.port))
         _LOGGER.info("%d workers on %s", count, bound)
-        _Supervisor(context, serve, bound, count, grace, binding).run()
+        _Supervisor(context, serve, bound, count, grace, binding, ready).run()
     finally:
         binding.close()
 
@@ -105,13 +108,21 @@ class _Supervisor:
     """The processes, and when each is started and stopped."""
 
     def __init__(
-        self, context: Any, serve: Callable[[str], Any], address: str, count: int, grace: float, binding: Binding
+        self,
+        context: Any,
+        serve: Callable[[str], Any],
+        address: str,
+        count: int,
+        grace: float,
+        binding: Binding,
+        ready: Callable[[str], Any] | None,
     ) -> None:
         self._context = context
         self._serve = serve
         self._address = address
         self._grace = grace
         self._binding = binding
+        self._ready = ready
         self._workers = [_Worker(number + 1) for number in range(count)]
         #: Whether all have served once.
         self._begun = False
@@ -213,6 +224,8 @@ class _Supervisor:
             if not self._begun and all(each.serves for each in self._workers):
                 self._begun = True
                 _LOGGER.info("all workers serve")
+                if self._ready is not None:
+                    self._ready(self._address)
 
     def _ended(self, worker: _Worker) -> None:
         if worker.pipe is not None and worker.pipe.poll():
@@ -283,10 +296,14 @@ def _work(serve: Callable[[str], Any], address: str, grace: float, pipe: Any, in
             asyncio.run(_serve_aio(server, grace, pipe, wake_read))
         else:
             _serve_sync(server, grace, pipe, wake_read)
+    except SystemExit as error:
+        if not isinstance(error.code, str):
+            raise
+        _say(pipe, error.code)
+        raise SystemExit(1) from None
     except Exception as error:
         _LOGGER.exception("a worker failed")
-        with contextlib.suppress(OSError):
-            pipe.send(f"{type(error).__name__}: {error}")
+        _say(pipe, f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
 
 
@@ -302,7 +319,7 @@ def _check(server: Any, asynchronous: bool) -> None:
 def _serve_sync(server: Any, grace: float, pipe: Any, wake: int) -> None:
     _check(server, asynchronous=False)
     server.start()
-    _say_ready(pipe)
+    _say(pipe)
     connection.wait([pipe, wake])
     server.stop(grace).wait()
 
@@ -311,7 +328,7 @@ async def _serve_aio(making: Any, grace: float, pipe: Any, wake: int) -> None:
     server = await making
     _check(server, asynchronous=True)
     await server.start()
-    _say_ready(pipe)
+    _say(pipe)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for descriptor in (pipe.fileno(), wake):
@@ -322,7 +339,8 @@ async def _serve_aio(making: Any, grace: float, pipe: Any, wake: int) -> None:
     await server.stop(grace)
 
 
-def _say_ready(pipe: Any) -> None:
+def _say(pipe: Any, problem: str = "") -> None:
+    """Tells the supervisor that the server serves, or why it doesn't."""
     # A supervisor that has gone meanwhile is noticed by the end of the pipe.
     with contextlib.suppress(OSError):
-        pipe.send("")
+        pipe.send(problem)

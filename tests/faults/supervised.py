@@ -38,6 +38,21 @@ def raises(address: str) -> Any:
     raise ValueError("no such database")
 
 
+def refuses(address: str) -> Any:
+    """Says why it can't serve, which is no defect."""
+    raise SystemExit("no such database")
+
+
+async def refuses_to_start(address: str) -> Any:
+    class Server:
+        async def start(self) -> None:
+            raise SystemExit("no such database")
+
+        async def stop(self, grace: float) -> None: ...
+
+    return Server()
+
+
 def dies(address: str) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -228,6 +229,16 @@ def test_a_port_that_is_in_use() -> None:
             code, _, err = program.end()
     assert code == 1
     assert err.splitlines()[-1].endswith(f"RuntimeError: Failed to bind to address {address}: Address already in use")
+
+
+@pytest.mark.parametrize("way", ["refuses", "refuses_to_start"])
+def test_a_worker_that_says_why_it_cannot_start_has_no_traceback(way: str) -> None:
+    with supervised(way, "fork") as program:
+        code, out, err = program.end()
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert re.fullmatch(r"run_workers: worker \d \(process \d+\) could not start: no such database", last)
 
 
 def test_a_worker_that_cannot_start_again_is_tried_again(tmp_path: Path) -> None:
