@@ -28,6 +28,9 @@ ON_TOP = ("services", "health", "reflection", "web", "cli", "codegen")
 #: What is built on top of the library may import only what a user may.
 PUBLIC = {"pygrpc", "pygrpc.aio", "pygrpc.experimental", "pygrpc.wire"}
 
+#: The standard services are for servers of any kind, and ours are such.
+STANDARD_SERVICES = ("pygrpc.health", "pygrpc.reflection")
+
 #: Modules beside the packages that join the layers for the user, so that they may import any of them.
 FRONT = {
     "pygrpc",
@@ -87,6 +90,8 @@ def shell_rules(module: str, name: str, other: str) -> list[str]:
 def top_rules(module: str, name: str, area: str) -> list[str]:
     if not is_in(name, "pygrpc") or name in PUBLIC or is_in(name, f"pygrpc.{area}"):
         return []
+    if area == "services" and any(is_in(name, each) for each in STANDARD_SERVICES):
+        return []
     return [f"{module} imports {name}: what is built on top of the library uses its public API only."]
 
 
@@ -129,6 +134,8 @@ def test_a_module_keeps_the_import_rules(module: str, path: Path) -> None:
         ("pygrpc.services.user", "pygrpc.core.status", "public API only"),
         ("pygrpc.services.user", "pygrpc.aio.channel", "public API only"),
         ("pygrpc.cli", "pygrpc.services", "public API only"),
+        ("pygrpc.cli", "pygrpc.health.v1.health", "public API only"),
+        ("pygrpc.health", "pygrpc.reflection", "public API only"),
         ("pygrpc.status", "socket", "does no I/O"),
         ("pygrpc.status", "pygrpc.core", "no other part"),
         ("pygrpc.wire.proxy", "grpc.aio", "peers of tests"),
@@ -149,6 +156,7 @@ def test_a_broken_rule_is_found(module: str, imported: str, rule: str) -> None:
         ("pygrpc.aio.channel", "asyncio"),
         ("pygrpc.services.user", "pygrpc.aio"),
         ("pygrpc.services.user", "pygrpc.services.protos.user.v1.user_pb2"),
+        ("pygrpc.services.serving.server", "pygrpc.health.v1.health"),
         ("pygrpc", "pygrpc.aio"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command ``pygrpc``, of which ``pygrpc generate`` makes code from .proto files."""
+"""The command ``pygrpc``: ``pygrpc generate`` makes code from .proto files, ``pygrpc serve`` runs the services."""
 
 from pygrpc.cli.commands import COMMANDS, Command, main
 

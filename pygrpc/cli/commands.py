@@ -9,6 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
+class MissingExtra(Exception):
+    """A command needs packages that are not installed; the text is one sentence that says how to get them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command.
@@ -17,22 +21,35 @@ class Command:
         help: What it does, in a line.
         module: The module whose function ``main`` runs it. It is imported when the command runs, and not before: what
             one command needs must not slow down or break the others.
+        extra: The extra of the package pygrpc that it needs, if there is one.
     """
 
     help: str
     module: str
+    extra: str = ""
 
     def load(self) -> Callable[[Sequence[str]], int]:
         """Imports the command.
 
         Returns:
             A function from the arguments behind the command's name to the exit status.
+
+        Raises:
+            MissingExtra: It needs a package that is not installed.
         """
-        main: Callable[[Sequence[str]], int] = importlib.import_module(self.module).main
+        try:
+            main: Callable[[Sequence[str]], int] = importlib.import_module(self.module).main
+        except ModuleNotFoundError as error:
+            if not self.extra or (error.name or "").partition(".")[0] == "pygrpc":
+                raise
+            raise MissingExtra(
+                f"it needs the package of {error.name}, which is not installed: pip install 'pygrpc[{self.extra}]'"
+            ) from error
         return main
 
 
 COMMANDS = {
+    "serve": Command("run the user, chat and file services", "pygrpc.services.serving.command", "services"),
     "generate": Command("generate modules, stubs and servicers from .proto files", "pygrpc.codegen.command"),
 }
 
@@ -44,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv`` if None.
 
     Returns:
-        The exit status of the command.
+        The exit status of the command; 1 if it needs packages that are not installed.
 
     Raises:
         SystemExit: With status 2, there is no such command; with 0, help was asked for.
@@ -60,4 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The command parses its own arguments, --help among them.
         commands.add_parser(name, help=command.help, add_help=False)
     chosen = parser.parse_args(arguments[:1]).command
-    return COMMANDS[chosen].load()(arguments[1:])
+    try:
+        run = COMMANDS[chosen].load()
+    except MissingExtra as error:
+        print(f"pygrpc {chosen}: {error}", file=sys.stderr)
+        return 1
+    return run(arguments[1:])

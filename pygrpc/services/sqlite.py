@@ -7,6 +7,7 @@ acknowledged survives a killed process and a power cut, and readers do not wait 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -91,6 +92,22 @@ class SqliteStore:
         if self._running:
             await asyncio.wait(self._running)
         await self._engine.dispose()
+
+    async def check(self) -> None:
+        """Returns if the database works at the moment. May be cancelled.
+
+        Raises:
+            StoreError: It does not; the text says why.
+        """
+        url = self._engine.url
+        if is_in_memory(url):
+            # It works as long as this process does; and a check that is cancelled would throw it away.
+            return
+        if not os.path.exists(url.database or ""):
+            # Connections that are open would go on with a file that nobody can find any more.
+            raise StoreError(f'there is no file "{url.database}" any more')
+        async with self._read() as connection:
+            await connection.execute(text(f"SELECT version FROM {self.version_table}"))
 
     async def _finish(self, operation: Coroutine[Any, Any, _T]) -> _T:
         """Runs an operation to its end, whatever becomes of the caller."""

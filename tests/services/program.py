@@ -1,25 +1,36 @@
-"""`python -m pygrpc.services` in a process of its own."""
+"""`pygrpc serve` in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pygrpc.services.serving.configuration import CONFIG_VARIABLE, SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-async def start(*arguments: object) -> asyncio.subprocess.Process:
-    """Starts the program."""
+def environment(**variables: str) -> dict[str, str]:
+    """Returns this process's environment variables, but of those that are settings only the given ones."""
+    ours = {CONFIG_VARIABLE, *(each.environment for each in SETTINGS)}
+    return {name: value for name, value in os.environ.items() if name not in ours} | variables
+
+
+async def start(*arguments: object, **variables: str) -> asyncio.subprocess.Process:
+    """Starts the program with some environment variables."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "pygrpc.services",
+        "pygrpc.cli",
+        "serve",
         *map(str, arguments),
         cwd=ROOT,
+        env=environment(**variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -40,9 +51,16 @@ class Program:
 
 
 @asynccontextmanager
-async def serving(database: Path, *arguments: object) -> AsyncIterator[Program]:
-    """Runs the program on a free port until it ends, or is killed at the end of the context."""
-    process = await start("--port", 0, "--database", database, *arguments)
+async def serving(database: object, *arguments: object, **variables: str) -> AsyncIterator[Program]:
+    """Runs the program on a free port until it ends, or is killed at the end of the context.
+
+    Args:
+        database: Where the users and rooms are.
+        *arguments: Further ones; the file service is run only if its folder is among them.
+        **variables: Environment variables.
+    """
+    services = () if "--files" in arguments else ("--services", "user,chat")
+    process = await start("--port", 0, "--database", database, *services, *arguments, **variables)
     try:
         assert process.stdout is not None
         line = (await process.stdout.readline()).decode()
@@ -52,13 +70,14 @@ async def serving(database: Path, *arguments: object) -> AsyncIterator[Program]:
         yield Program(process, line.removeprefix("listening on ").strip())
     finally:
         if process.returncode is None:
+            # With SIGKILL, workers notice by themselves that the one that watches over them has gone.
             process.kill()
         await process.communicate()
 
 
-async def failing(*arguments: object) -> tuple[int, str, str]:
+async def failing(*arguments: object, **variables: str) -> tuple[int, str, str]:
     """Runs the program to its end; returns the exit status, the output and the errors."""
-    process = await start(*arguments)
+    process = await start(*arguments, **variables)
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()

@@ -76,6 +76,11 @@ class LocalFolder:
         """See Storage."""
         return _names(self._blobs)
 
+    async def check(self) -> None:
+        """See Storage."""
+        # In a thread of its own, as those of the executor may all be busy with uploads.
+        await _in_thread(None, self._check)
+
     async def close(self) -> None:
         """See Storage."""
         await asyncio.to_thread(self._executor.shutdown)
@@ -86,11 +91,15 @@ class LocalFolder:
     def _make(self) -> None:
         for folder in (self._parts.parent, self._parts, self._blobs):
             folder.mkdir(mode=0o700, exist_ok=True)
-            # Whatever is wrong with it is told at the start, and not by the first upload.
+            _sync_folder(folder.parent)
+        # Whatever is wrong is told at the start, and not by the first upload.
+        self._check()
+
+    def _check(self) -> None:
+        for folder in (self._parts.parent, self._parts, self._blobs):
             os.scandir(folder).close()
             if not os.access(folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            _sync_folder(folder.parent)
 
     def _open_part(self, name: str, size: int) -> FolderPart:
         path = self._parts / name
@@ -228,7 +237,7 @@ class FolderBlob(_Descriptor):
 
 
 async def _in_thread(
-    executor: ThreadPoolExecutor, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    executor: ThreadPoolExecutor | None, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
     def translated() -> _T:
         with _storage_errors():

@@ -106,5 +106,8 @@ class Storage(Protocol):
     def blob_names(self) -> Iterator[str]:
         """Names all blobs. Blocks; for a thread."""
 
+    async def check(self) -> None:
+        """Returns if the storage works at the moment: its blobs can be read, and parts be made."""
+
     async def close(self) -> None:
         """Waits for what was begun, and lets go of the storage."""

@@ -151,7 +151,7 @@ async def test_a_folder_or_catalog_that_cannot_be_used(tmp_path: Path) -> None:
     arguments = ("--port", 0, "--database", tmp_path / "users.db", "--files", tmp_path / "text")
     status, output, problem = await failing(*arguments)
     assert (status, output) == (1, "")
-    assert problem.startswith(f'pygrpc.services: the file folder "{tmp_path / "text"}" cannot be used: ')
+    assert problem.startswith(f'pygrpc serve: the file folder "{tmp_path / "text"}" cannot be used: ')
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / opening.CATALOG).write_text("no database " * 100)
     with pytest.raises(StoreError, match=r"the file catalog .* cannot be used: file is not a database"):

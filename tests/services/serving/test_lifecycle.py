@@ -1,8 +1,8 @@
-"""The server program: start, stop, and what keeps it from starting."""
+"""`pygrpc serve` as a process: start, signals, and what keeps it from starting."""
 
 from __future__ import annotations
 
-import asyncio
+import re
 import signal
 import socket
 import sqlite3
@@ -12,9 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from pygrpc.services import __main__ as command
+from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.server import Options, StartError, run
 from tests.services.program import failing, serving
 from tests.services.support import create
 
@@ -50,7 +50,8 @@ async def test_a_signal_lets_running_calls_finish(
     assert (status, output) == (0, "")
     assert "Traceback" not in errors
     assert [line.partition(": ")[2] for line in errors.splitlines()] == [
-        f"Serving on {program.address} with the user database {path}.",
+        f"Serving user, chat on {program.address}, in the clear.",
+        f"The database is {path}.",
         "Stopping; running calls have 30 seconds.",
         "Stopped.",
     ]
@@ -91,33 +92,107 @@ async def test_users_in_memory_are_gone_with_the_server(client_aio: ModuleType) 
             await create(user_pb2_grpc.UserServiceStub(channel))
 
 
-async def test_a_port_that_is_in_use(tmp_path: Path) -> None:
+async def test_a_second_signal_ends_it_at_once(client_aio: ModuleType, tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "users.db", "--grace", 3600) as program,
+        client_aio.insecure_channel(program.address) as channel,
+    ):
+        stub = user_pb2_grpc.UserServiceStub(channel)
+        user = await create(stub)
+        batch, watch = stub.BatchCreateUsers(), stub.WatchUser(user_pb2.WatchUserRequest(id=user.id))
+        await batch.write(user_pb2.CreateUserRequest(name="Bob", email="bob@example.com"))
+        await watch.read()
+        program.process.send_signal(signal.SIGTERM)
+        # It ends at the signal, so that this has arrived when the second one is sent.
+        with pytest.raises(client_aio.AioRpcError):
+            await watch.read()
+        program.process.send_signal(signal.SIGTERM)
+        status, output, errors = await program.finished()
+        assert (await batch.code()).name in ("UNAVAILABLE", "CANCELLED")
+    assert (status, output) == (0, "")
+    assert "WARNING pygrpc.services.serving.running: Stopping at once.\n" in errors
+    assert "Traceback" not in errors
+
+
+async def test_health_and_the_calls_that_watch_it_end_with_the_server(client_aio: ModuleType, tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "users.db", "--grace", 3600) as program,
+        client_aio.insecure_channel(program.address) as channel,
+    ):
+        watch = HealthStub(channel).Watch(HealthCheckRequest(service="user.v1.UserService"))
+        assert (await watch.read()).status == HealthCheckResponse.SERVING
+        program.process.send_signal(signal.SIGTERM)
+        assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+        with pytest.raises(client_aio.AioRpcError, match="the server is shutting down"):
+            await watch.read()
+        status, _, _ = await program.finished()
+    assert status == 0
+
+
+async def test_a_database_that_goes_away_and_comes_back(client_aio: ModuleType, tmp_path: Path) -> None:
+    path, away = tmp_path / "users.db", tmp_path / "away.db"
+    options = ("--files", tmp_path / "files", "--health-interval", 0.01)
+    async with serving(path, *options) as program, client_aio.insecure_channel(program.address) as channel:
+        health = HealthStub(channel)
+        watches = {
+            name: health.Watch(HealthCheckRequest(service=name))
+            for name in ("", "user.v1.UserService", "chat.ChatService", "file.v1.FileService")
+        }
+        for watch in watches.values():
+            assert (await watch.read()).status == HealthCheckResponse.SERVING
+        files = watches.pop("file.v1.FileService")
+        for old, new, expected in ((path, away, "NOT_SERVING"), (away, path, "SERVING")):
+            old.rename(new)
+            for watch in watches.values():
+                assert (await watch.read()).status == HealthCheckResponse.ServingStatus.Value(expected)
+        (tmp_path / "files" / "blobs").rename(tmp_path / "blobs")
+        assert (await files.read()).status == HealthCheckResponse.NOT_SERVING
+        program.process.send_signal(signal.SIGTERM)
+        status, _, errors = await program.finished()
+    assert status == 0
+    messages = [line.partition(": ")[2] for line in errors.splitlines()]
+    assert f'The user database does not work: there is no file "{path}" any more.' in messages
+    assert "The user database works again." in messages
+    assert "The storage of the files does not work: No such file or directory." in messages
+
+
+def sentence_of(result: tuple[int, str, str], status: int = 1) -> str:
+    """Returns the one sentence that a program has said which could not start."""
+    assert result[:2] == (status, ""), result
+    [line] = result[2].splitlines()
+    assert line.startswith("pygrpc serve: ")
+    return line.removeprefix("pygrpc serve: ")
+
+
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
+
+
+@WORKERS
+async def test_a_port_that_is_in_use(tmp_path: Path, workers: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        status, output, errors = await failing("--port", port, "--database", tmp_path / "users.db", *LOG_LEVEL)
-    assert (status, output) == (1, "")
-    [sentence] = errors.splitlines()
-    assert sentence.startswith(f"pygrpc.services: Failed to bind to address 127.0.0.1:{port}: ")
+        result = await failing("--port", port, "--database", tmp_path / "users.db", "--workers", workers, *LOG_LEVEL)
+    assert sentence_of(result) == f"Failed to bind to address 127.0.0.1:{port}: Address already in use"
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_port_that_another_server_has(tmp_path: Path) -> None:
-    async with serving(tmp_path / "users.db") as program:
+@WORKERS
+async def test_a_port_that_another_server_has(tmp_path: Path, workers: int) -> None:
+    async with serving(tmp_path / "users.db", "--workers", workers) as program:
         port = program.address.rpartition(":")[2]
-        status, output, errors = await failing("--port", port, "--database", tmp_path / "other.db", *LOG_LEVEL)
-    assert (status, output) == (1, "")
-    [sentence] = errors.splitlines()
-    assert sentence.startswith(f"pygrpc.services: Failed to bind to address {program.address}: ")
+        for count in (1, 2):
+            result = await failing("--port", port, "--workers", count, *LOG_LEVEL)
+            assert sentence_of(result) == f"Failed to bind to address {program.address}: Address already in use"
 
 
-async def test_an_address_of_another_machine(tmp_path: Path) -> None:
-    status, output, errors = await failing(
-        "--host", "192.0.2.1", "--port", 0, "--database", tmp_path / "users.db", *LOG_LEVEL
-    )
-    assert (status, output) == (1, "")
-    [sentence] = errors.splitlines()
-    assert sentence.startswith("pygrpc.services: Failed to bind to address 192.0.2.1:0: ")
+@WORKERS
+async def test_an_address_of_another_machine(tmp_path: Path, workers: int) -> None:
+    options = ("--host", "192.0.2.1", "--port", 0, "--workers", workers)
+    result = await failing(*options, "--database", tmp_path / "users.db", *LOG_LEVEL)
+    assert sentence_of(result).startswith("Failed to bind to address 192.0.2.1:0: ")
 
 
+@WORKERS
 @pytest.mark.parametrize(
     ("database", "reason"),
     [
@@ -125,35 +200,21 @@ async def test_an_address_of_another_machine(tmp_path: Path) -> None:
         ("text", 'the user database "{path}" cannot be used: file is not a database'),
     ],
 )
-async def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, reason: str) -> None:
+async def test_a_database_that_cannot_be_used(tmp_path: Path, database: str, reason: str, workers: int) -> None:
     (tmp_path / "text").write_text("This is a text and not a database, and it is long enough to tell. " * 20)
     path = tmp_path / database
-    result = await failing("--port", 0, "--database", path)
-    assert result == (1, "", f"pygrpc.services: {reason.format(path=path)}\n")
+    result = await failing("--port", 0, "--database", path, "--workers", workers, *LOG_LEVEL)
+    said = re.sub(r"^worker [12] \(process \d+\) could not start: ", "", sentence_of(result))
+    assert said == reason.format(path=path)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--port", "65536"], "argument --port: must be from 0 to 65535"),
-        (["--port", "-1"], "argument --port: must be from 0 to 65535"),
-        (["--port", "http"], "argument --port: invalid port_number value: 'http'"),
-        (["--grace", "-1"], "argument --grace: must be a number of seconds, 0 or more"),
-        (["--grace", "nan"], "argument --grace: must be a number of seconds, 0 or more"),
-        (["--log-level", "loud"], "argument --log-level: invalid choice: 'loud'"),
-    ],
-)
-def test_arguments_that_make_no_sense(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as raised:
-        command.main(arguments)
-    assert raised.value.code == 2
-    assert complaint in capsys.readouterr().err
+async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("This is no folder.")
+    folder = tmp_path / "text" / "files"
+    result = await failing("--port", 0, "--services", "file", "--files", folder, *LOG_LEVEL)
+    assert sentence_of(result) == f'the file folder "{folder}" cannot be used: Not a directory'
 
 
-async def test_the_server_leaves_nothing_behind_when_it_cannot_start(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(StartError, match="Failed to bind"):
-        options = Options(port=other.getsockname()[1], database=str(tmp_path / "users.db"))
-        await run(options, lambda address: pytest.fail("not ready"))
-    with closing(sqlite3.connect(tmp_path / "users.db", timeout=0)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-    assert len(asyncio.all_tasks()) == 1
+async def test_a_setting_that_is_wrong(tmp_path: Path) -> None:
+    result = await failing("--database", tmp_path / "users.db", GRPC_PORT="http")
+    assert sentence_of(result, 2) == "GRPC_PORT must be a whole number from 0 to 65535, not 'http'"

@@ -1,0 +1,103 @@
+"""The services that `pygrpc serve` knows, one line each in SERVICES: what opens a service, and the contracts it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pygrpc import aio
+from pygrpc.services.chat import ChatRooms, ChatService, SqliteChatStore, UnversionedChatService
+from pygrpc.services.files import open_files
+from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
+from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
+from pygrpc.services.protos.user.v1 import user_pb2_grpc
+from pygrpc.services.serving.configuration import Configuration
+from pygrpc.services.serving.watch import Dependency
+from pygrpc.services.users import Passwords, SqliteUserStore, UserService
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A service that is open.
+
+    Attributes:
+        add_to: Registers it with a server.
+        shut_down: Ends the calls that would not end by themselves, so that a graceful stop need not wait for them.
+        needs: What has to work for it to work.
+    """
+
+    add_to: Callable[[aio.Server], None]
+    shut_down: Callable[[], None]
+    needs: tuple[Dependency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all services of a process are made with."""
+
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that can be run.
+
+    Attributes:
+        contracts: The full names of the gRPC services that it registers.
+        open: Makes it, until the end of the context; raises StoreError if its storage cannot be used.
+    """
+
+    contracts: tuple[str, ...]
+    open: Callable[[Shared], AbstractAsyncContextManager[Opened]]
+
+
+@asynccontextmanager
+async def _users(shared: Shared) -> AsyncIterator[Opened]:
+    async with AsyncExitStack() as stack:
+        store = await SqliteUserStore.open(shared.configuration.database)
+        stack.push_async_callback(store.close)
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        service = UserService(store, passwords)
+
+        def add_to(server: aio.Server) -> None:
+            user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
+
+        yield Opened(add_to, service.shut_down, (Dependency("user database", store.check),))
+
+
+@asynccontextmanager
+async def _chat(shared: Shared) -> AsyncIterator[Opened]:
+    async with AsyncExitStack() as stack:
+        store = await SqliteChatStore.open(shared.configuration.database)
+        stack.push_async_callback(store.close)
+        rooms = await stack.enter_async_context(ChatRooms(store))
+
+        def add_to(server: aio.Server) -> None:
+            chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms), server)
+            unversioned_chat_pb2_grpc.add_ChatServiceServicer_to_server(UnversionedChatService(rooms), server)
+
+        yield Opened(add_to, rooms.shut_down, (Dependency("chat database", store.check),))
+
+
+@asynccontextmanager
+async def _files(shared: Shared) -> AsyncIterator[Opened]:
+    async with open_files(shared.configuration.files) as files:
+        needs = (
+            Dependency("catalog of the files", files.catalog.check),
+            Dependency("storage of the files", files.storage.check),
+        )
+        yield Opened(files.add_to, _nothing, needs)
+
+
+def _nothing() -> None:
+    """Uploads and downloads end by themselves."""
+
+
+#: All services, by the names that the setting `services` has for them.
+SERVICES = {
+    "user": Service(("user.v1.UserService",), _users),
+    "chat": Service(("chat.v1.ChatService", "chat.ChatService"), _chat),
+    "file": Service(("file.v1.FileService", "file.FileService"), _files),
+}
