@@ -7,7 +7,7 @@ and says which files are out of date. docs/codegen.md has more.
 """
 
 from pygrpc.codegen.command import generate_files
-from pygrpc.codegen.compiler import CodegenError, ProtocError
+from pygrpc.codegen.compiler import CodegenError, ProtocError, describe
 from pygrpc.codegen.generator import Plan, Target, check, generate, read_plan
 from pygrpc.codegen.plugin import ParameterError, Parameters, respond
 
@@ -19,6 +19,7 @@ __all__ = [
     "ProtocError",
     "Target",
     "check",
+    "describe",
     "generate",
     "generate_files",
     "read_plan",

@@ -88,18 +88,49 @@ def compile_protos(protos: Sequence[str], proto_paths: Sequence[Path]) -> Compil
         CodegenError: protoc is not installed, or a file has a name that Python can't import.
         ProtocError: protoc refused the protos.
     """
-    if importlib.util.find_spec("grpc_tools") is None:
-        raise CodegenError("grpcio-tools is not installed: run pip install 'pygrpc[codegen]'.")
     with tempfile.TemporaryDirectory(prefix="pygrpc-codegen-") as folder:
         out = Path(folder)
-        command = [sys.executable, "-m", "grpc_tools.protoc"]
-        command += [f"-I{path}" for path in (*proto_paths, *_well_known_folders())]
-        command += [f"--python_out={out}", f"--pyi_out={out}", f"--descriptor_set_out={out / 'set'}"]
-        command += ["--include_imports", "--include_source_info", *protos]
-        result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
-        if result.returncode != 0:
-            raise ProtocError(result.stderr or result.stdout)
-        return _read(out, result.stderr)
+        outputs = [f"--python_out={out}", f"--pyi_out={out}", f"--descriptor_set_out={out / 'set'}"]
+        warnings = _run_protoc(protos, proto_paths, [*outputs, "--include_source_info"])
+        return _read(out, warnings)
+
+
+def describe(protos: Sequence[str], proto_paths: Sequence[Path]) -> list[FileDescriptorProto]:
+    """Runs protoc for the descriptors alone: the files may have names that Python can't import.
+
+    Args:
+        protos: The .proto files, as ``compile_protos`` takes them.
+        proto_paths: Where to look for imports, as ``compile_protos`` does.
+
+    Returns:
+        The files with all that they import.
+
+    Raises:
+        CodegenError: protoc is not installed.
+        ProtocError: protoc refused the protos.
+    """
+    with tempfile.TemporaryDirectory(prefix="pygrpc-codegen-") as folder:
+        path = Path(folder, "set")
+        _run_protoc(protos, proto_paths, [f"--descriptor_set_out={path}"])
+        return list(FileDescriptorSet.FromString(path.read_bytes()).file)
+
+
+def _run_protoc(protos: Sequence[str], proto_paths: Sequence[Path], outputs: Sequence[str]) -> str:
+    """Runs protoc for some outputs, and returns its warnings."""
+    if importlib.util.find_spec("grpc_tools") is None:
+        raise CodegenError("grpcio-tools is not installed: run pip install 'pygrpc[codegen]'.")
+    command = [sys.executable, "-m", "grpc_tools.protoc"]
+    command += [f"-I{path}" for path in (*proto_paths, *_well_known_folders())]
+    result = subprocess.run(
+        [*command, *outputs, "--include_imports", *protos],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if result.returncode != 0:
+        raise ProtocError(result.stderr or result.stdout)
+    return result.stderr
 
 
 def _read(out: Path, warnings: str) -> Compilation:
