@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pygrpc.services.serving.kinds import HOST, PATH, PLACE, PORT, SIZE, SWITCH, choice, seconds, whole, words
+from pygrpc.services.serving.kinds import HOST, PATH, PLACE, PORT, SIZE, SWITCH, URL, choice, seconds, whole, words
 from pygrpc.services.serving.settings import Setting, SettingError, setting, setting_of
 
 CONFIG_VARIABLE = "GRPC_CONFIG"
@@ -48,6 +48,12 @@ class Configuration:
         "services.db", PLACE, "DATABASE_URL", "path of an SQLite file, `sqlite:///PATH`, or `:memory:`"
     )
     files: str = setting("files", PLACE, "FILES_URL", "folder of the file service, made if there is none")
+    fanout: str = setting(
+        "",
+        URL,
+        "REDIS_URL",
+        "URL of the Redis server by which processes tell each other what is new: `redis://HOST:PORT`",
+    )
     reflection: bool = setting(True, SWITCH, "GRPC_REFLECTION", "whether clients may ask what the server offers")
 
     # TLS.

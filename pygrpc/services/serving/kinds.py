@@ -118,6 +118,7 @@ def _read_size(value: object) -> int:
 
 #: What may be empty, for none.
 PATH = Kind("path", "a path", _read_text)
+URL = Kind("URL", "a URL", _read_text)
 #: What may not.
 HOST = Kind("host", "a name or an address", _read_required)
 PLACE = Kind("path or URL", "a path or a URL", _read_required)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pygrpc import aio
 from pygrpc.health.v1 import health, health_pb2_grpc
 from pygrpc.reflection import enable_server_reflection
 from pygrpc.services.errors import StoreError
+from pygrpc.services.fanout import open_fanout
 from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.errors import StartError
 from pygrpc.services.serving.kinds import without_passwords
@@ -20,6 +21,7 @@ from pygrpc.services.serving.services import SERVICES, Opened, Shared
 from pygrpc.services.serving.tls import CertificateFiles
 from pygrpc.services.serving.watch import Health, Watcher
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 #: What stands for "never" and "any time" in the options of gRPC: INT32_MAX milliseconds.
 _NEVER_MS = 2147483647
@@ -109,20 +111,25 @@ class Server:
 
     async def _open_services(self, server: aio.Server) -> dict[str, Any]:
         """Opens and registers them; returns what each contract needs."""
-        shared = Shared(self._configuration)
+        fanout = await self._open("fan-out", open_fanout(self._configuration.fanout))
+        shared = Shared(self._configuration, fanout)
         needs: dict[str, Any] = {}
         for name in self._configuration.services:
             service = SERVICES[name]
-            limit = self._configuration.start_timeout
-            try:
-                async with asyncio.timeout(limit):
-                    opened = await self._stack.enter_async_context(service.open(shared))
-            except TimeoutError:
-                raise StartError(f"the {name} service could not be opened within {limit:g} seconds") from None
+            opened = await self._open(f"{name} service", service.open(shared))
             opened.add_to(server)
             self._opened.append(opened)
             needs.update(dict.fromkeys(service.contracts, opened.needs))
         return needs
+
+    async def _open(self, name: str, context: AbstractAsyncContextManager[_T]) -> _T:
+        """Opens something until the server stops."""
+        limit = self._configuration.start_timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await self._stack.enter_async_context(context)
+        except TimeoutError:
+            raise StartError(f"the {name} could not be opened within {limit:g} seconds") from None
 
     def _log_start(self) -> None:
         configuration = self._configuration
@@ -131,6 +138,8 @@ class Server:
             security = "over mutual TLS" if configuration.wants_client_certificates else "over TLS"
         _log.info("Serving %s on %s, %s.", ", ".join(configuration.services), self._address, security)
         _log.info("The database is %s.", without_passwords(configuration.database))
+        if configuration.fanout:
+            _log.info("The fan-out is by %s.", without_passwords(configuration.fanout))
         if "file" in configuration.services:
             _log.info("Files are in %s.", without_passwords(configuration.files))
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from pygrpc import aio
 from pygrpc.services.chat import ChatRooms, ChatService, SqliteChatStore, UnversionedChatService
+from pygrpc.services.errors import StoreError
+from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
@@ -34,9 +36,24 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all services of a process are made with."""
+    """What all services of a process are made with.
+
+    Attributes:
+        configuration: The settings.
+        fanout: Is open, and closed after the services.
+    """
 
     configuration: Configuration
+    fanout: Fanout
+
+    def fanout_needed(self) -> tuple[Dependency, ...]:
+        """Returns what a service needs that tells other processes what is new."""
+
+        async def check() -> None:
+            if not self.fanout.healthy:
+                raise StoreError("the connection is lost")
+
+        return (Dependency("fan-out by Redis", check),) if self.fanout.shared else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +89,13 @@ async def _chat(shared: Shared) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
         store = await SqliteChatStore.open(shared.configuration.database)
         stack.push_async_callback(store.close)
-        rooms = await stack.enter_async_context(ChatRooms(store))
+        rooms = await stack.enter_async_context(ChatRooms(store, fanout=shared.fanout))
 
         def add_to(server: aio.Server) -> None:
             chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms), server)
             unversioned_chat_pb2_grpc.add_ChatServiceServicer_to_server(UnversionedChatService(rooms), server)
 
-        yield Opened(add_to, rooms.shut_down, (Dependency("chat database", store.check),))
+        yield Opened(add_to, rooms.shut_down, (Dependency("chat database", store.check), *shared.fanout_needed()))
 
 
 @asynccontextmanager

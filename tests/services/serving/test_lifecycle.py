@@ -15,7 +15,9 @@ import pytest
 from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
+from tests.services import servers
 from tests.services.program import failing, serving
+from tests.services.servers.redis import RedisServer
 from tests.services.support import create
 
 LOG_LEVEL = ("--log-level", "warning")
@@ -156,6 +158,31 @@ async def test_a_database_that_goes_away_and_comes_back(client_aio: ModuleType, 
     assert "The storage of the files does not work: No such file or directory." in messages
 
 
+async def test_redis_that_goes_away_and_comes_back(client_aio: ModuleType, tmp_path: Path) -> None:
+    redis = RedisServer(str(tmp_path), password="s3cret")
+    options = ("--fanout", redis.url, "--health-interval", 0.01)
+    try:
+        async with serving(tmp_path / "users.db", *options) as program:
+            async with client_aio.insecure_channel(program.address) as channel:
+                health = HealthStub(channel)
+                watch = health.Watch(HealthCheckRequest(service="chat.v1.ChatService"))
+                assert (await watch.read()).status == HealthCheckResponse.SERVING
+                redis.stop()
+                assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+                users = await health.Check(HealthCheckRequest(service="user.v1.UserService"))
+                assert users.status == HealthCheckResponse.SERVING
+                redis.start()
+                assert (await watch.read()).status == HealthCheckResponse.SERVING
+            program.process.send_signal(signal.SIGTERM)
+            status, _, errors = await program.finished()
+    finally:
+        redis.stop()
+    assert status == 0
+    assert "The fan-out by Redis does not work: the connection is lost.\n" in errors
+    assert f"The fan-out is by redis://:***@127.0.0.1:{redis.port}.\n" in errors
+    assert "s3cret" not in errors
+
+
 def sentence_of(result: tuple[int, str, str], status: int = 1) -> str:
     """Returns the one sentence that a program has said which could not start."""
     assert result[:2] == (status, ""), result
@@ -213,6 +240,12 @@ async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     folder = tmp_path / "text" / "files"
     result = await failing("--port", 0, "--services", "file", "--files", folder, *LOG_LEVEL)
     assert sentence_of(result) == f'the file folder "{folder}" cannot be used: Not a directory'
+
+
+async def test_a_redis_server_that_is_not_there(tmp_path: Path) -> None:
+    url = f"redis://:s3cret@127.0.0.1:{servers.free_port()}"
+    result = await failing("--port", 0, "--database", tmp_path / "users.db", "--fanout", url, *LOG_LEVEL)
+    assert sentence_of(result).startswith(f'the fan-out "{url.replace("s3cret", "***")}" cannot be used: ')
 
 
 async def test_a_setting_that_is_wrong(tmp_path: Path) -> None:

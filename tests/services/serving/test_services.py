@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pygrpc.services.fanout import LocalFanout
 from pygrpc.services.serving import Configuration, configuration
 from pygrpc.services.serving.services import SERVICES, Shared
 
@@ -30,7 +31,7 @@ def test_each_service_can_be_chosen() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 async def test_a_service_registers_its_contracts_and_works(name: str, tmp_path: Path) -> None:
     settings = Configuration(database=str(tmp_path / "services.db"), files=str(tmp_path / "files"))
-    async with SERVICES[name].open(Shared(settings)) as opened:
+    async with SERVICES[name].open(Shared(settings, LocalFanout())) as opened:
         server = Registered()
         opened.add_to(server)  # type: ignore[arg-type]
         assert server.names == set(SERVICES[name].contracts)
