@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pygrpc.services.chat import errors, validation
-from pygrpc.services.chat.feed import ChatFeed
+from pygrpc.services.chat.feed import ChatFeed, Reader
 from pygrpc.services.chat.rates import Rates
 from pygrpc.services.chat.store import ChatStore, Joined, Kind, Message, Page, Room, Session
 from pygrpc.services.chat.validation import Limits
 from pygrpc.services.errors import StoreError, require
 from pygrpc.services.fanout import Fanout
-from pygrpc.services.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +36,13 @@ class Stay:
         parting: Whether the client itself has begun to end the stay.
     """
 
-    def __init__(self, session: Session, joined: Joined, outbox: Outbox[Message]) -> None:
+    def __init__(self, session: Session, joined: Joined, reader: Reader) -> None:
         """For ChatRooms."""
         self.session_id = session.session_id
         self.user_id = session.user_id
         self.history = joined.history
         self.parting = False
-        self._begin = joined.sequence
-        self._outbox = outbox
+        self._reader = reader
         self._read = joined.sequence
         self._end: int | None = None
 
@@ -52,7 +50,7 @@ class Stay:
         """Ends the iteration after this message."""
         self._end = sequence
         if self._read >= sequence:
-            self._outbox.finish()
+            self._reader.finish()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Yields each message once, in the order of their sequence.
@@ -60,10 +58,7 @@ class Stay:
         Raises:
             OutboxClosed: The reader is too slow, or the server shuts down.
         """
-        async for message in self._outbox:
-            # The outbox was there before the arrival was stored, and may hold what is in the history too.
-            if message.sequence <= self._begin:
-                continue
+        async for message in self._reader.after(self._read):
             self._read = message.sequence
             yield message
             if message.kind is Kind.LEFT and message.user_id == self.user_id:
@@ -83,19 +78,21 @@ class ChatRooms:
         queue_limit: int = 256,
         poll: float = 0.05,
         fanout: Fanout | None = None,
+        patience: float = 30.0,
     ) -> None:
         """Makes the rooms on an open store.
 
         Args:
             store: Where the rooms are. The caller closes it after the rooms.
             limits: The largest requests that are accepted.
-            queue_limit: The most messages that wait for one client.
+            queue_limit: The most messages that wait for one client in memory.
             poll: How often to look for messages of other processes, in seconds, while no hints come from there.
             fanout: Passes hints on between processes. The caller opens it before and closes it after the rooms.
+            patience: How long a client with more messages than that may take to read on, in seconds.
         """
         self.limits = limits or Limits()
         self.store = store
-        self.feed = ChatFeed(store, queue_limit, poll, fanout)
+        self.feed = ChatFeed(store, queue_limit, poll, fanout, patience=patience)
         self.server_id = str(uuid.uuid4())
         self._rates = Rates(self.limits.rate, self.limits.burst, asyncio.get_running_loop().time)
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -136,12 +133,12 @@ class ChatRooms:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self.feed.catch_up()
         # Those who are dropped leave at once: their calls may take long to end, as nobody reads their status either.
-        with self.feed.follow(room_id, lambda: self._part(session_id)) as outbox:
+        with self.feed.follow(room_id, lambda: self._part(session_id)) as reader:
             self._stays.add(over)
             try:
                 history = min(history, self.limits.page_size)
                 joined = await self.store.join(session, history=history, most=self.limits.members)
-                yield Stay(session, joined, outbox)
+                yield Stay(session, joined, reader)
             finally:
                 # Also if this task is cancelled, once more while it waits, or was so while the arrival was stored.
                 self._stays.discard(over)

@@ -81,6 +81,10 @@ class SqliteChatStore(SqliteStore):
         """See ChatStore."""
         return await self._finish(self._after(position, limit))
 
+    async def since(self, room_id: str, sequence: int, limit: int) -> list[Message]:
+        """See ChatStore."""
+        return await self._finish(self._since(room_id, sequence, limit))
+
     async def latest(self) -> int:
         """See ChatStore."""
         return await self._finish(self._latest())
@@ -194,6 +198,11 @@ class SqliteChatStore(SqliteStore):
         query = select(messages).where(messages.c.position > position).order_by(messages.c.position).limit(limit)
         async with self._read() as connection:
             return [_message(row) for row in await connection.execute(query)]
+
+    async def _since(self, room_id: str, sequence: int, limit: int) -> list[Message]:
+        query = select(messages).where(messages.c.room_id == room_id, messages.c.sequence > sequence)
+        async with self._read() as connection:
+            return [_message(row) for row in await connection.execute(query.order_by(messages.c.sequence).limit(limit))]
 
     async def _latest(self) -> int:
         async with self._read() as connection:

@@ -198,6 +198,9 @@ class ChatStore(Protocol):
     async def after(self, position: int, limit: int) -> list[Message]:
         """Returns the first messages of all rooms behind a position."""
 
+    async def since(self, room_id: str, sequence: int, limit: int) -> list[Message]:
+        """Returns the first messages of a room behind a sequence."""
+
     async def latest(self) -> int:
         """Returns the position of the last message, 0 if there is none."""
 

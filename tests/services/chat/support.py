@@ -38,6 +38,7 @@ async def running(
     limits: Limits | None = None,
     queue_limit: int = 256,
     poll: float = 0.005,
+    patience: float = 30.0,
     database: str = ":memory:",
     wrap: Callable[[ChatStore], ChatStore] = lambda store: store,
     bound: float = BOUND,
@@ -46,7 +47,7 @@ async def running(
     store = wrap(await SqliteChatStore.open(database))
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     limits = limits or Limits(rate=1e6, burst=1_000_000)
-    async with ChatRooms(store, limits=limits, queue_limit=queue_limit, poll=poll) as rooms:
+    async with ChatRooms(store, limits=limits, queue_limit=queue_limit, poll=poll, patience=patience) as rooms:
         chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms), server)
         old_grpc.add_ChatServiceServicer_to_server(UnversionedChatService(rooms), server)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -45,13 +45,14 @@ async def reading(
     store: SqliteChatStore, fanout: Fanout, *, poll: float = NEVER, poll_besides_hints: float = NEVER
 ) -> AsyncIterator[Callable[[], object]]:
     """Reads the room through a feed."""
-    feed = ChatFeed(store, 10, poll, fanout, poll_besides_hints)
+    feed = ChatFeed(store, 10, poll, fanout, poll_besides_hints=poll_besides_hints)
     running = asyncio.create_task(feed.run())
     await feed.catch_up()
-    with feed.follow("r", lambda: None) as outbox:
+    with feed.follow("r", lambda: None) as reader:
+        messages = reader.after(0)
 
         async def content() -> str:
-            return (await anext(outbox)).content
+            return (await anext(messages)).content
 
         yield content
         feed.close()

@@ -288,7 +288,7 @@ async def test_calls_end_when_the_server_shuts_down(client_aio: ModuleType) -> N
 
 
 async def test_a_client_that_does_not_read_leaves_and_is_dropped(client_aio: ModuleType) -> None:
-    async with running(client_aio, queue_limit=8) as server:
+    async with running(client_aio, queue_limit=8, patience=0.0) as server:
         await opened(server.stub)
         ann, slow = await joined(server.stub, "ann"), await joined(server.stub, "slow")
         await heard(ann, 2)

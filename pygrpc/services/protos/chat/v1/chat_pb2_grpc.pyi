@@ -106,7 +106,8 @@ class ChatServiceStub(_Stub[_Channel]):
     """Enters a room and stays in it until the call ends: streams the last messages from before, then each message from
     the own arrival on, in the order of their sequence, without a gap and without a duplicate. The initial metadata
     comes when the user is in the room. Ends with OK after LeaveRoom. If the client cancels or vanishes, the user
-    leaves. A client that reads too slowly leaves, and is dropped with RESOURCE_EXHAUSTED.
+    leaves. A client that reads slowly gets everything at its own pace; one that has stopped reading for half a minute, or
+    needs what the room does not keep any more, leaves and is dropped with RESOURCE_EXHAUSTED.
     A user may be in a room with several calls; the first one is announced as the arrival, the end of the last one as
     the departure.
     """
@@ -134,7 +135,8 @@ class ChatServiceServicer:
         """Enters a room and stays in it until the call ends: streams the last messages from before, then each message from
         the own arrival on, in the order of their sequence, without a gap and without a duplicate. The initial metadata
         comes when the user is in the room. Ends with OK after LeaveRoom. If the client cancels or vanishes, the user
-        leaves. A client that reads too slowly leaves, and is dropped with RESOURCE_EXHAUSTED.
+        leaves. A client that reads slowly gets everything at its own pace; one that has stopped reading for half a minute, or
+        needs what the room does not keep any more, leaves and is dropped with RESOURCE_EXHAUSTED.
         A user may be in a room with several calls; the first one is announced as the arrival, the end of the last one as
         the departure.
         """
@@ -164,7 +166,8 @@ class ChatService:
     """Enters a room and stays in it until the call ends: streams the last messages from before, then each message from
     the own arrival on, in the order of their sequence, without a gap and without a duplicate. The initial metadata
     comes when the user is in the room. Ends with OK after LeaveRoom. If the client cancels or vanishes, the user
-    leaves. A client that reads too slowly leaves, and is dropped with RESOURCE_EXHAUSTED.
+    leaves. A client that reads slowly gets everything at its own pace; one that has stopped reading for half a minute, or
+    needs what the room does not keep any more, leaves and is dropped with RESOURCE_EXHAUSTED.
     A user may be in a room with several calls; the first one is announced as the arrival, the end of the last one as
     the departure.
     """
