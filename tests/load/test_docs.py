@@ -15,7 +15,7 @@ from pygrpc.cli.commands import main
 from pygrpc.load.requests import described_by
 from pygrpc.reflection import enable_server_reflection
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.users import SqliteUserStore, UserService
+from pygrpc.services.users import DatabaseUserStore, UserService
 from tests.services.support import cheap_passwords
 from tests.source_tree import ROOT
 
@@ -32,7 +32,7 @@ async def test_a_command(
     (tmp_path / "protos").symlink_to(ROOT / "protos")
     monkeypatch.chdir(tmp_path)
     passwords = cheap_passwords()
-    store = await SqliteUserStore.open(":memory:")
+    store = await DatabaseUserStore.open(":memory:")
     server = aio.server()
     user_pb2_grpc.add_UserServiceServicer_to_server(UserService(store, passwords), server)
     enable_server_reflection(["user.v1.UserService"], server)

@@ -13,6 +13,7 @@ import pytest
 
 import pygrpc.aio
 from tests.services import servers
+from tests.services.servers.postgresql import PostgresqlServer
 from tests.services.servers.redis import RedisServer
 
 
@@ -28,6 +29,35 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(str(tmp_path_factory.mktemp("redis")))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server for all tests, which share it and do not stop it."""
+    server = PostgresqlServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: PostgresqlServer) -> str:
+    """The URL of an empty database of PostgreSQL."""
+    return postgresql_server.emptied()
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgresql"))
+    return ":memory:" if request.param == "memory" else str(tmp_path / "users.db")
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind that several processes can use."""
+    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else str(tmp_path / "users.db")
 
 
 @pytest.fixture(params=[pygrpc.aio, grpc.aio], ids=["pygrpc-client", "grpcio-client"])

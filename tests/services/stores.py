@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.sqlite import SqliteUserStore
+from pygrpc.services.users.database import DatabaseUserStore
 from pygrpc.services.users.store import NewUser
 
 
@@ -22,8 +22,8 @@ class Clock:
 
 
 @asynccontextmanager
-async def opened(database: str, clock: Clock | None = None) -> AsyncIterator[SqliteUserStore]:
-    store = await SqliteUserStore.open(database, clock=clock or Clock())
+async def opened(database: str, clock: Clock | None = None) -> AsyncIterator[DatabaseUserStore]:
+    store = await DatabaseUserStore.open(database, clock=clock or Clock())
     try:
         yield store
     finally:
@@ -41,7 +41,7 @@ def new(name: str, email: str | None = None, password_hash: str = "", **given: A
     return NewUser(user, password_hash)
 
 
-async def create(store: SqliteUserStore, *users: NewUser) -> list[user_pb2.User]:
+async def create(store: DatabaseUserStore, *users: NewUser) -> list[user_pb2.User]:
     created = [user for user in await store.create(users) if isinstance(user, user_pb2.User)]
     assert len(created) == len(users)
     return created

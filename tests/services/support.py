@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from pygrpc import aio
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.users import Limits, Passwords, SqliteUserStore, UserService, UserStore
+from pygrpc.services.users import DatabaseUserStore, Limits, Passwords, UserService, UserStore
 
 M = TypeVar("M", bound=Message)
 
@@ -46,7 +46,7 @@ async def running(
     wrap: Callable[[UserStore], UserStore] = lambda store: store,
 ) -> AsyncIterator[Running]:
     """Runs the user service on a free port."""
-    store = wrap(await SqliteUserStore.open(database))
+    store = wrap(await DatabaseUserStore.open(database))
     passwords = cheap_passwords()
     service = UserService(store, passwords, limits=limits, queue_limit=queue_limit)
     server = aio.server(options=(("grpc.so_reuseport", 0),))

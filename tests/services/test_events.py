@@ -19,9 +19,9 @@ async def test_each_watcher_gets_the_changes_of_its_user() -> None:
     events = UserEvents(8)
     with events.watch("ann") as first, events.watch("ann") as second, events.watch("bob") as other:
         assert events.watchers == 3
-        events.publish(change("ann", 2))
-        events.publish(change("bob", 2))
-        events.publish(change("nobody", 2))
+        events.publish([change("ann", 2)])
+        events.publish([change("bob", 2)])
+        events.publish([change("nobody", 2)])
         for outbox, user_id in ((first, "ann"), (second, "ann"), (other, "bob")):
             assert (await anext(outbox)).event.user.id == user_id
             outbox.finish()
@@ -32,8 +32,8 @@ async def test_each_watcher_gets_the_changes_of_its_user() -> None:
 async def test_a_watch_ends_with_the_deletion() -> None:
     events = UserEvents(8)
     with events.watch("ann") as outbox:
-        events.publish(change("ann", 2))
-        events.publish(change("ann", 3, user_pb2.USER_EVENT_TYPE_DELETED))
+        events.publish([change("ann", 2)])
+        events.publish([change("ann", 3, user_pb2.USER_EVENT_TYPE_DELETED)])
         assert [item.revision for item in await all_of(outbox)] == [2, 3]
 
 
@@ -41,7 +41,7 @@ async def test_a_slow_watcher_is_dropped_and_the_others_go_on(caplog: pytest.Log
     events = UserEvents(2)
     with events.watch("ann") as slow, events.watch("ann") as quick, caplog.at_level(logging.WARNING, "pygrpc"):
         for revision in (2, 3, 4):
-            events.publish(change("ann", revision))
+            events.publish([change("ann", revision)])
             assert (await anext(quick)).revision == revision
         assert events.watchers == 1
         with pytest.raises(ReaderTooSlow):
@@ -53,7 +53,7 @@ async def test_a_slow_watcher_is_dropped_and_the_others_go_on(caplog: pytest.Log
 async def test_closing_ends_all_watches_and_refuses_new_ones() -> None:
     events = UserEvents(2)
     with events.watch("ann") as outbox:
-        events.publish(change("ann", 2))
+        events.publish([change("ann", 2)])
         events.close()
         with pytest.raises(ShuttingDown):
             await anext(outbox)

@@ -152,7 +152,7 @@ class ChatFeed:
             for reader in readers:
                 reader.outbox.fail(ShuttingDown())
 
-    def _committed(self, *_: object) -> None:
+    def _committed(self, messages: object) -> None:
         self._fanout.publish(TOPIC)
 
     def _interval(self) -> float | None:

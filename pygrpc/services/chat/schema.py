@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, MetaData, String, Table
 
-_metadata = MetaData()
+metadata = MetaData()
 
 rooms = Table(
     "chat_rooms",
-    _metadata,
-    Column("number", Integer, primary_key=True),
+    metadata,
+    Column("number", BigInteger, primary_key=True),
     Column("id", String, nullable=False),
     Column("name", String, nullable=False),
     Column("description", String, nullable=False),
     Column("created_by", String, nullable=False),
     # Microseconds since 1970-01-01 UTC, here and below.
-    Column("created_at", Integer, nullable=False),
-    Column("last_sequence", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
 )
 
 messages = Table(
     "chat_messages",
-    _metadata,
-    Column("position", Integer, primary_key=True),
+    metadata,
+    Column("position", BigInteger, primary_key=True),
     Column("room_id", String, nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("user_id", String, nullable=False),
     Column("username", String, nullable=False),
     Column("content", String, nullable=False),
-    Column("at", Integer, nullable=False),
-    Column("kind", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", BigInteger, nullable=False),
 )
 
 sessions = Table(
     "chat_sessions",
-    _metadata,
+    metadata,
     Column("id", String, primary_key=True),
     Column("server_id", String, nullable=False),
     Column("room_id", String, nullable=False),
@@ -45,9 +45,9 @@ sessions = Table(
 # The processes that serve the sessions, and when they were last known to live.
 servers = Table(
     "chat_servers",
-    _metadata,
+    metadata,
     Column("id", String, primary_key=True),
-    Column("seen_at", Integer, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -141,8 +141,8 @@ class ChatStore(Protocol):
     def shared(self) -> bool:
         """Whether other processes may write to it."""
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` after each commit of this store that has added messages."""
+    def listen(self, listener: Callable[[list[Message]], None]) -> None:
+        """Calls `listener` with the messages of each commit of this store, after it and in the order of the commits."""
 
     async def create_room(self, name: str, description: str, created_by: str, room_id: str, most: int) -> Room:
         """Opens a room; chooses its id if `room_id` is empty.

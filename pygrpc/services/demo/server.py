@@ -15,7 +15,7 @@ from typing import Any
 from pygrpc import aio
 from pygrpc.services.demo.lines import STEP_KEY
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.users import Passwords, SqliteUserStore, UserService
+from pygrpc.services.users import DatabaseUserStore, Passwords, UserService
 
 
 class NarratedUserService(UserService):
@@ -49,7 +49,7 @@ async def serve(database: str) -> None:
     Args:
         database: The path of the SQLite file.
     """
-    store = await SqliteUserStore.open(database)
+    store = await DatabaseUserStore.open(database)
     passwords = Passwords()
     server = aio.server()
     service = NarratedUserService(store, passwords)

@@ -10,7 +10,7 @@ How the parts fit together:
     errors       what goes wrong, as a status with details
     uploads      the life of an upload: begun, interrupted, resumed, finished or given up
     downloads    the bytes of a file, checked
-    catalog      what is known about files and uploads, in SQLite; schema has the tables
+    catalog      what is known about files and uploads, in a database; schema has the tables
     opening      all of it, on one folder
     storage      what the service needs of a place for bytes; folder implements it on a local disk
 
@@ -21,7 +21,7 @@ a blob without its file; Uploads.sweep removes both at the start. Names that cli
 only: parts and blobs have random names.
 """
 
-from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.folder import LocalFolder
 from pygrpc.services.files.opening import OpenFiles, open_files
 from pygrpc.services.files.service import FileService
@@ -31,11 +31,11 @@ from pygrpc.services.files.uploads import Uploads
 from pygrpc.services.files.validation import Limits
 
 __all__ = [
+    "DatabaseCatalog",
     "FileService",
     "Limits",
     "LocalFolder",
     "OpenFiles",
-    "SqliteCatalog",
     "Storage",
     "UnversionedFileService",
     "Uploads",

@@ -1,4 +1,4 @@
-"""What is known about files and uploads, in SQLite."""
+"""What is known about files and uploads, in a database."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pygrpc.services.database import DatabaseStore
 from pygrpc.services.files import errors
 from pygrpc.services.files.paging import Position
 from pygrpc.services.files.schema import MIGRATIONS, StoredFile, Upload, files, uploads
 from pygrpc.services.files.validation import Limits
 from pygrpc.services.protos.file.v1 import file_pb2
-from pygrpc.services.sqlite import SqliteStore
 
 
-class SqliteCatalog(SqliteStore):
-    """The catalog of files and uploads in one SQLite database. Use `open` to make one.
+class DatabaseCatalog(DatabaseStore):
+    """The catalog of files and uploads in one database. Use `open` to make one.
 
     A method that writes returns after the change is durable. Every method may raise StoreError.
     """

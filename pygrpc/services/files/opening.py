@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pygrpc import aio
+from pygrpc.services.database import microseconds_now
 from pygrpc.services.files import callers
 from pygrpc.services.files.callers import Identify
-from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.folder import LocalFolder
 from pygrpc.services.files.service import FileService
 from pygrpc.services.files.storage import Storage
@@ -20,7 +21,6 @@ from pygrpc.services.files.uploads import Uploads
 from pygrpc.services.files.validation import Limits
 from pygrpc.services.protos.file import file_pb2_grpc as unversioned_pb2_grpc
 from pygrpc.services.protos.file.v1 import file_pb2_grpc
-from pygrpc.services.sqlite import microseconds_now
 
 CATALOG = "catalog.db"
 _CLEAN_UP_SECONDS = 600.0
@@ -33,7 +33,7 @@ class OpenFiles:
     service: FileService
     unversioned: UnversionedFileService
     uploads: Uploads
-    catalog: SqliteCatalog
+    catalog: DatabaseCatalog
     storage: Storage
 
     def add_to(self, server: aio.Server) -> None:
@@ -69,7 +69,7 @@ async def open_files(
     async with AsyncExitStack() as stack:
         storage = wrap(await LocalFolder.open(folder))
         stack.push_async_callback(storage.close)
-        catalog = await SqliteCatalog.open(str(Path(folder) / CATALOG), clock=clock)
+        catalog = await DatabaseCatalog.open(str(Path(folder) / CATALOG), clock=clock)
         stack.push_async_callback(catalog.close)
         uploads = Uploads(catalog, storage, limits)
         stack.push_async_callback(uploads.close)

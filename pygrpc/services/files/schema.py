@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, MetaData, String, Table
 
-_metadata = MetaData()
+metadata = MetaData()
 
 files = Table(
     "files",
-    _metadata,
+    metadata,
     Column("file_id", String, primary_key=True),
     Column("owner", String, nullable=False),
     Column("filename", String, nullable=False),
-    Column("size", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
     Column("content_type", String, nullable=False),
     Column("checksum", String, nullable=False),
-    Column("visibility", Integer, nullable=False),
+    Column("visibility", BigInteger, nullable=False),
     # Microseconds since 1970-01-01 UTC.
-    Column("uploaded_at", Integer, nullable=False),
+    Column("uploaded_at", BigInteger, nullable=False),
     Column("blob", String, nullable=False),
 )
 
 uploads = Table(
     "uploads",
-    _metadata,
+    metadata,
     Column("file_id", String, primary_key=True),
     Column("owner", String, nullable=False),
     Column("part", String, nullable=False),
-    Column("received", Integer, nullable=False),
-    Column("resumable", Integer, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("resumable", BigInteger, nullable=False),
     # Microseconds since 1970-01-01 UTC.
-    Column("changed_at", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )
 
 # Entry n brings a database from version n to version n + 1. Entries are never changed, only added.

@@ -12,7 +12,7 @@ from pygrpc import aio
 from pygrpc.services.errors import RequestError, Violation, invalid, require
 from pygrpc.services.files import callers, downloads, errors, paging, validation
 from pygrpc.services.files.callers import Identify
-from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.schema import StoredFile
 from pygrpc.services.files.storage import Storage
 from pygrpc.services.files.uploads import Announced, Uploads, in_time
@@ -58,7 +58,7 @@ class FileService(file_pb2_grpc.FileServiceServicer):
 
     def __init__(
         self,
-        catalog: SqliteCatalog,
+        catalog: DatabaseCatalog,
         storage: Storage,
         uploads: Uploads,
         *,

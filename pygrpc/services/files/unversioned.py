@@ -10,7 +10,7 @@ from pygrpc import aio
 from pygrpc.services.errors import Violation, invalid, require
 from pygrpc.services.files import callers, downloads, errors, validation
 from pygrpc.services.files.callers import Identify
-from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.schema import StoredFile
 from pygrpc.services.files.service import content_type_of
 from pygrpc.services.files.storage import Storage
@@ -32,7 +32,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
 
     def __init__(
         self,
-        catalog: SqliteCatalog,
+        catalog: DatabaseCatalog,
         storage: Storage,
         uploads: Uploads,
         *,

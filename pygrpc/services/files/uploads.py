@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pygrpc.services.errors import StoreError
 from pygrpc.services.files import errors
-from pygrpc.services.files.catalog import SqliteCatalog
+from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.errors import Rejected
 from pygrpc.services.files.schema import StoredFile, Upload
 from pygrpc.services.files.storage import Part, PartBusy, PartMissing, Storage
@@ -50,7 +50,7 @@ class Receiver:
     """Takes the bytes of one upload."""
 
     def __init__(
-        self, catalog: SqliteCatalog, upload: Upload, part: Part, announced: Announced, limits: Limits
+        self, catalog: DatabaseCatalog, upload: Upload, part: Part, announced: Announced, limits: Limits
     ) -> None:
         """For Uploads.receive."""
         self.upload = upload
@@ -140,7 +140,7 @@ class Receiver:
 class Uploads:
     """All uploads to one storage."""
 
-    def __init__(self, catalog: SqliteCatalog, storage: Storage, limits: Limits) -> None:
+    def __init__(self, catalog: DatabaseCatalog, storage: Storage, limits: Limits) -> None:
         """Makes it on an open catalog and an open storage, which the caller closes afterwards."""
         self._catalog = catalog
         self._storage = storage

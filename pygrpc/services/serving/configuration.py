@@ -45,7 +45,10 @@ class Configuration:
     # What to serve, and where its data are.
     services: tuple[str, ...] = setting(SERVICES, words(*SERVICES), "GRPC_SERVICES", "which services to run")
     database: str = setting(
-        "services.db", PLACE, "DATABASE_URL", "path of an SQLite file, `sqlite:///PATH`, or `:memory:`"
+        "services.db",
+        PLACE,
+        "DATABASE_URL",
+        "path of an SQLite file, `:memory:`, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`",
     )
     files: str = setting("files", PLACE, "FILES_URL", "folder of the file service, made if there is none")
     fanout: str = setting(

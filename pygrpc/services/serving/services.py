@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 from pygrpc import aio
-from pygrpc.services.chat import ChatRooms, ChatService, SqliteChatStore, UnversionedChatService
+from pygrpc.services.chat import ChatRooms, ChatService, DatabaseChatStore, UnversionedChatService
 from pygrpc.services.errors import StoreError
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
@@ -16,7 +16,7 @@ from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
 from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.watch import Dependency
-from pygrpc.services.users import Passwords, SqliteUserStore, UserService
+from pygrpc.services.users import DatabaseUserStore, Passwords, UserService
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Service:
 @asynccontextmanager
 async def _users(shared: Shared) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
-        store = await SqliteUserStore.open(shared.configuration.database)
+        store = await DatabaseUserStore.open(shared.configuration.database)
         stack.push_async_callback(store.close)
         passwords = Passwords()
         stack.callback(passwords.close)
@@ -87,7 +87,7 @@ async def _users(shared: Shared) -> AsyncIterator[Opened]:
 @asynccontextmanager
 async def _chat(shared: Shared) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
-        store = await SqliteChatStore.open(shared.configuration.database)
+        store = await DatabaseChatStore.open(shared.configuration.database)
         stack.push_async_callback(store.close)
         rooms = await stack.enter_async_context(ChatRooms(store, fanout=shared.fanout))
 

@@ -7,18 +7,18 @@ How the parts fit together:
     fields      update masks: which fields a request changes, and changing them
     paging      page tokens
     errors      what went wrong, as a status with details
-    store       what the service needs of a storage; sqlite implements it, schema has the tables
+    store       what the service needs of a storage; database implements it, schema has the tables
     passwords   Argon2id hashes
     events      committed changes on their way to those who watch
     chat        messages on their way to those who chat
 
-What all services share is beside this package: errors, outbox and sqlite of pygrpc.services.
+What all services share is beside this package: errors, outbox, database and dialects of pygrpc.services.
 """
 
+from pygrpc.services.users.database import DatabaseUserStore
 from pygrpc.services.users.passwords import Passwords
 from pygrpc.services.users.service import UserService
-from pygrpc.services.users.sqlite import SqliteUserStore
 from pygrpc.services.users.store import UserStore
 from pygrpc.services.users.validation import Limits
 
-__all__ = ["Limits", "Passwords", "SqliteUserStore", "UserService", "UserStore"]
+__all__ = ["DatabaseUserStore", "Limits", "Passwords", "UserService", "UserStore"]

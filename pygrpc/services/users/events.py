@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from pygrpc.services.outbox import Outbox, ShuttingDown
@@ -51,8 +51,12 @@ class UserEvents:
         finally:
             self._remove(user_id, outbox)
 
-    def publish(self, change: Change) -> None:
-        """Hands a change to its watchers; to be called in the order of the commits."""
+    def publish(self, changes: Iterable[Change]) -> None:
+        """Hands changes to their watchers; to be called in the order of the commits."""
+        for change in changes:
+            self._publish(change)
+
+    def _publish(self, change: Change) -> None:
         user_id = change.event.user.id
         for outbox in tuple(self._watchers.get(user_id, ())):
             if not outbox.offer(change):

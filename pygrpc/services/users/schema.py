@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, MetaData, String, Table
+
+metadata = MetaData()
 
 users = Table(
     "users",
-    MetaData(),
+    metadata,
     Column("id", String, primary_key=True),
     Column("name", String, nullable=False),
     Column("email", String, nullable=False),
     # The address as it is compared; see store.email_key.
     Column("email_key", String, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("role", Integer, nullable=False),
+    Column("status", BigInteger, nullable=False),
+    Column("role", BigInteger, nullable=False),
     # Microseconds since 1970-01-01 UTC.
-    Column("created_at", Integer, nullable=False),
-    Column("updated_at", Integer, nullable=False),
-    Column("revision", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
     # The rest of the message, in protobuf's JSON mapping: nothing is looked up by it.
     Column("details", String, nullable=False),
     # Empty for a user without a password.

@@ -80,8 +80,8 @@ class UserStore(Protocol):
     Every method may raise StoreError.
     """
 
-    def listen(self, listener: Callable[[Change], None]) -> None:
-        """Calls `listener` for every change of this store, after its commit and in the order of the commits."""
+    def listen(self, listener: Callable[[list[Change]], None]) -> None:
+        """Calls `listener` with the changes of each commit of this store, after it and in the order of the commits."""
 
     async def create(self, users: Sequence[NewUser]) -> list[user_pb2.User | EmailTaken]:
         """Stores users in one transaction.

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from pygrpc import aio
-from pygrpc.services.chat import ChatRooms, ChatService, ChatStore, Limits, SqliteChatStore, UnversionedChatService
+from pygrpc.services.chat import ChatRooms, ChatService, ChatStore, DatabaseChatStore, Limits, UnversionedChatService
 from pygrpc.services.protos.chat import chat_pb2_grpc as old_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2, chat_pb2_grpc
 from tests.services.support import Failure, failed
@@ -44,7 +44,7 @@ async def running(
     bound: float = BOUND,
 ) -> AsyncIterator[Running]:
     """Runs both contracts on a free port."""
-    store = wrap(await SqliteChatStore.open(database))
+    store = wrap(await DatabaseChatStore.open(database))
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     limits = limits or Limits(rate=1e6, burst=1_000_000)
     async with ChatRooms(store, limits=limits, queue_limit=queue_limit, poll=poll, patience=patience) as rooms:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pygrpc.services.chat import SqliteChatStore
+from pygrpc.services.chat import DatabaseChatStore
 from pygrpc.services.chat.rooms import ChatRooms
 from pygrpc.services.chat.store import Session
 from tests.services.chat.support import chatting, joined, opened, running, say
@@ -21,7 +21,7 @@ HISTORY = 3
 class Interleaved:
     """A store in which others say something before and after each of its first operations."""
 
-    def __init__(self, store: SqliteChatStore, plan: dict[str, list[tuple[int, int]]]) -> None:
+    def __init__(self, store: DatabaseChatStore, plan: dict[str, list[tuple[int, int]]]) -> None:
         self.inner = store
         self.plan = plan
         self.number = 0
@@ -57,7 +57,7 @@ pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=3)
 @settings(max_examples=40, deadline=None)
 @given(plan=st.fixed_dictionaries({"latest": pairs, "after": pairs, "join": pairs}), before=st.integers(0, 5))
 async def test_no_interleaving_leaves_a_gap(plan: dict[str, list[tuple[int, int]]], before: int) -> None:
-    store = await SqliteChatStore.open(":memory:")
+    store = await DatabaseChatStore.open(":memory:")
     interleaved = Interleaved(store, plan)
     await store.create_room("Room", "", "ann", "room-1", 10)
     async with asyncio.timeout(20), ChatRooms(interleaved) as rooms:

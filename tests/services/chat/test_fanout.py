@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pygrpc.services.chat import SqliteChatStore
+from pygrpc.services.chat import DatabaseChatStore
 from pygrpc.services.chat.feed import TOPIC, ChatFeed
 from pygrpc.services.chat.rooms import ChatRooms
 from pygrpc.services.chat.store import Session
@@ -29,9 +29,9 @@ class Hints(LocalFanout):
 
 
 @asynccontextmanager
-async def stores(path: Path) -> AsyncIterator[tuple[SqliteChatStore, SqliteChatStore]]:
+async def stores(path: Path) -> AsyncIterator[tuple[DatabaseChatStore, DatabaseChatStore]]:
     """The stores of two processes on one file, with a room."""
-    here, there = await SqliteChatStore.open(str(path)), await SqliteChatStore.open(str(path))
+    here, there = await DatabaseChatStore.open(str(path)), await DatabaseChatStore.open(str(path))
     await here.create_room("Room", "", "ann", "r", 10)
     await here.join(Session("s", "server", "r", "ann", "Ann"), history=0, most=10)
     async with asyncio.timeout(BOUND):
@@ -42,7 +42,7 @@ async def stores(path: Path) -> AsyncIterator[tuple[SqliteChatStore, SqliteChatS
 
 @asynccontextmanager
 async def reading(
-    store: SqliteChatStore, fanout: Fanout, *, poll: float = NEVER, poll_besides_hints: float = NEVER
+    store: DatabaseChatStore, fanout: Fanout, *, poll: float = NEVER, poll_besides_hints: float = NEVER
 ) -> AsyncIterator[Callable[[], object]]:
     """Reads the room through a feed."""
     feed = ChatFeed(store, 10, poll, fanout, poll_besides_hints=poll_besides_hints)

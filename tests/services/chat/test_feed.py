@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pygrpc.services.chat import SqliteChatStore
+from pygrpc.services.chat import DatabaseChatStore
 from pygrpc.services.chat.feed import ChatFeed, Reader
 from pygrpc.services.chat.store import Kind, Message, Session
 from pygrpc.services.errors import StoreError
@@ -19,14 +19,14 @@ from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
 from tests.services.support import until
 
 
-async def store_of_a_room() -> SqliteChatStore:
-    store = await SqliteChatStore.open(":memory:")
+async def store_of_a_room() -> DatabaseChatStore:
+    store = await DatabaseChatStore.open(":memory:")
     await store.create_room("Room", "", "ann", "r", 10)
     await store.join(Session("s", "server", "r", "ann", "Ann"), history=0, most=10)
     return store
 
 
-async def ended(task: asyncio.Task[Any], store: SqliteChatStore) -> None:
+async def ended(task: asyncio.Task[Any], store: DatabaseChatStore) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await store.close()
@@ -184,14 +184,14 @@ class StoreInMemory:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self._listener: Callable[[], None] = lambda: None
+        self._listener: Callable[[list[Message]], None] = lambda messages: None
 
     def add(self) -> None:
         number = len(self.messages) + 1
         self.messages.append(Message(number, "r", number, "ann", "Ann", str(number), 0, Kind.USER))
-        self._listener()
+        self._listener(self.messages[-1:])
 
-    def listen(self, listener: Callable[[], None]) -> None:
+    def listen(self, listener: Callable[[list[Message]], None]) -> None:
         self._listener = listener
 
     async def latest(self) -> int:

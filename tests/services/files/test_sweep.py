@@ -161,7 +161,7 @@ async def test_a_folder_or_catalog_that_cannot_be_used(tmp_path: Path) -> None:
 
 async def test_the_catalog_forgets_what_is_removed(tmp_path: Path) -> None:
     async with opening.open_files(tmp_path) as files:
-        assert isinstance(files.catalog, catalog.SqliteCatalog)
+        assert isinstance(files.catalog, catalog.DatabaseCatalog)
         assert await files.catalog.not_resumable() == []
         cleaning = asyncio.create_task(files.uploads.clean_up(0))
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Users in SQLite."""
+"""Users in a database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Row, delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from pygrpc.services.database import DatabaseStore
+from pygrpc.services.dialects import Dialect
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.sqlite import SqliteStore
 from pygrpc.services.users.schema import MIGRATIONS, users
 from pygrpc.services.users.store import (
     Change,
@@ -27,22 +28,17 @@ from pygrpc.services.users.store import (
 _DETAILS = ("profile", "tags", "metadata", "phone", "phone_number", "slack_id")
 
 
-class SqliteUserStore(SqliteStore):
-    """A UserStore in one SQLite database. Use `open` to make one."""
+class DatabaseUserStore(DatabaseStore):
+    """A UserStore in one database. Use `open` to make one."""
 
     title = "user database"
     migrations = MIGRATIONS
     version_table = "schema_version"
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], int]) -> None:
+    def __init__(self, dialect: Dialect, engine: AsyncEngine, clock: Callable[[], int]) -> None:
         """For `open`, which also sees to the tables."""
-        super().__init__(engine, clock)
+        super().__init__(dialect, engine, clock)
         self._latest = 0
-        self._listeners: list[Callable[[Change], None]] = []
-
-    def listen(self, listener: Callable[[Change], None]) -> None:
-        """See UserStore."""
-        self._listeners.append(listener)
 
     async def create(self, users: Sequence[NewUser]) -> list[user_pb2.User | EmailTaken]:
         """See UserStore."""
@@ -68,25 +64,22 @@ class SqliteUserStore(SqliteStore):
 
     async def _create(self, new_users: Sequence[NewUser]) -> list[user_pb2.User | EmailTaken]:
         results: list[user_pb2.User | EmailTaken] = []
-        changes = []
-        async with self._writing:
-            async with self._write() as connection:
-                for new in new_users:
-                    taken = await _address_taken(connection, new.user)
-                    if taken is not None:
-                        results.append(taken)
-                        continue
-                    now = self._next_time()
-                    user = user_pb2.User()
-                    user.CopyFrom(new.user)
-                    user.id = str(uuid.uuid4())
-                    user.created_at.FromMicroseconds(now)
-                    user.updated_at.FromMicroseconds(now)
-                    row = _columns(user) | {"id": user.id, "created_at": now, "password_hash": new.password_hash}
-                    await connection.execute(insert(users).values(row | {"updated_at": now, "revision": 1}))
-                    results.append(user)
-                    changes.append(_change(user_pb2.USER_EVENT_TYPE_CREATED, user, user.created_at, 1))
-            self._tell(changes)
+        async with self._write() as connection:
+            for new in new_users:
+                taken = await _address_taken(connection, new.user)
+                if taken is not None:
+                    results.append(taken)
+                    continue
+                now = self._next_time()
+                user = user_pb2.User()
+                user.CopyFrom(new.user)
+                user.id = str(uuid.uuid4())
+                user.created_at.FromMicroseconds(now)
+                user.updated_at.FromMicroseconds(now)
+                row = _columns(user) | {"id": user.id, "created_at": now, "password_hash": new.password_hash}
+                await connection.execute(insert(users).values(row | {"updated_at": now, "revision": 1}))
+                results.append(user)
+                self._tell([_change(user_pb2.USER_EVENT_TYPE_CREATED, user, user.created_at, 1)])
         return results
 
     async def _get(self, user_id: str) -> StoredUser:
@@ -94,26 +87,24 @@ class SqliteUserStore(SqliteStore):
             return await _fetch(connection, user_id)
 
     async def _update(self, user_id: str, change: Callable[[user_pb2.User], None]) -> user_pb2.User:
-        async with self._writing:
-            async with self._write() as connection:
-                user, revision = await _fetch(connection, user_id)
-                before = user.updated_at.ToMicroseconds()
-                change(user)
-                taken = await _address_taken(connection, user)
-                if taken is not None:
-                    raise taken
-                now = max(self._clock(), before + 1)
-                user.updated_at.FromMicroseconds(now)
-                row = _columns(user) | {"updated_at": now, "revision": revision + 1}
-                await connection.execute(update(users).where(users.c.id == user_id).values(row))
+        async with self._write() as connection:
+            user, revision = await _fetch(connection, user_id)
+            before = user.updated_at.ToMicroseconds()
+            change(user)
+            taken = await _address_taken(connection, user)
+            if taken is not None:
+                raise taken
+            now = max(self._clock(), before + 1)
+            user.updated_at.FromMicroseconds(now)
+            row = _columns(user) | {"updated_at": now, "revision": revision + 1}
+            await connection.execute(update(users).where(users.c.id == user_id).values(row))
             self._tell([_change(user_pb2.USER_EVENT_TYPE_UPDATED, user, user.updated_at, revision + 1)])
         return user
 
     async def _delete(self, user_id: str) -> None:
-        async with self._writing:
-            async with self._write() as connection:
-                user, revision = await _fetch(connection, user_id)
-                await connection.execute(delete(users).where(users.c.id == user_id))
+        async with self._write() as connection:
+            user, revision = await _fetch(connection, user_id)
+            await connection.execute(delete(users).where(users.c.id == user_id))
             now = Timestamp()
             now.FromMicroseconds(self._clock())
             self._tell([_change(user_pb2.USER_EVENT_TYPE_DELETED, user, now, revision + 1)])
@@ -131,11 +122,6 @@ class SqliteUserStore(SqliteStore):
         """Returns the time of a creation: each one is later than the last, so that lists keep the order of creation."""
         self._latest = max(self._clock(), self._latest + 1)
         return self._latest
-
-    def _tell(self, changes: list[Change]) -> None:
-        for change in changes:
-            for listener in self._listeners:
-                listener(change)
 
 
 async def _fetch(connection: AsyncConnection, user_id: str) -> StoredUser:

@@ -1,13 +1,12 @@
-"""Rooms in SQLite."""
+"""Rooms in a database."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Row, and_, delete, exists, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pygrpc.services.chat.schema import MIGRATIONS, messages, rooms, servers, sessions
 from pygrpc.services.chat.store import (
@@ -22,32 +21,18 @@ from pygrpc.services.chat.store import (
     Session,
     TooMany,
 )
-from pygrpc.services.sqlite import SqliteStore, is_in_memory
+from pygrpc.services.database import DatabaseStore
 
 # Old messages are removed once for so many new ones.
 _PRUNE_EVERY = 100
 
 
-class SqliteChatStore(SqliteStore):
-    """A ChatStore in one SQLite database. Use `open` to make one."""
+class DatabaseChatStore(DatabaseStore):
+    """A ChatStore in one database. Use `open` to make one."""
 
     title = "chat database"
     migrations = MIGRATIONS
     version_table = "chat_schema_version"
-
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], int]) -> None:
-        """For `open`, which also sees to the tables."""
-        super().__init__(engine, clock)
-        self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def shared(self) -> bool:
-        """See ChatStore."""
-        return not is_in_memory(self._engine.url)
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """See ChatStore."""
-        self._listeners.append(listener)
 
     async def create_room(self, name: str, description: str, created_by: str, room_id: str, most: int) -> Room:
         """See ChatStore."""
@@ -94,7 +79,7 @@ class SqliteChatStore(SqliteStore):
         await self._finish(self._renew(server_id, lease))
 
     async def _create_room(self, name: str, description: str, created_by: str, room_id: str, most: int) -> Room:
-        async with self._writing, self._write() as connection:
+        async with self._write() as connection:
             if (await connection.execute(select(exists().where(rooms.c.id == room_id)))).scalar_one():
                 raise RoomTaken(room_id)
             if (await connection.execute(select(func.count()).select_from(rooms))).scalar_one() >= most:
@@ -114,29 +99,25 @@ class SqliteChatStore(SqliteStore):
         return [_room(row) for row in found], total
 
     async def _join(self, session: Session, history: int, most: int) -> Joined:
-        async with self._writing:
-            async with self._write() as connection:
-                room_id, user_id = session.room_id, session.user_id
-                before = await _last_sequence(connection, room_id)
-                count = select(func.count()).where(sessions.c.room_id == room_id)
-                if (await connection.execute(count)).scalar_one() >= most:
-                    raise TooMany(f"room {room_id} is full")
-                present = await _username(connection, room_id, user_id) is not None
-                row = session._asdict()
-                row["id"] = row.pop("session_id")
-                await connection.execute(insert(sessions).values(row))
-                page = await _page(connection, room_id, history, before + 1)
-                if not present:
-                    name = session.username
-                    await self._add(connection, room_id, user_id, name, f"{name} joined the room", Kind.JOINED)
-            self._tell()
+        async with self._write() as connection:
+            room_id, user_id = session.room_id, session.user_id
+            before = await _last_sequence(connection, room_id)
+            count = select(func.count()).where(sessions.c.room_id == room_id)
+            if (await connection.execute(count)).scalar_one() >= most:
+                raise TooMany(f"room {room_id} is full")
+            present = await _username(connection, room_id, user_id) is not None
+            row = session._asdict()
+            row["id"] = row.pop("session_id")
+            await connection.execute(insert(sessions).values(row))
+            page = await _page(connection, room_id, history, before + 1)
+            if not present:
+                name = session.username
+                await self._add(connection, room_id, user_id, name, f"{name} joined the room", Kind.JOINED)
         return Joined(before, page.messages)
 
     async def _end_session(self, session_id: str) -> int:
-        async with self._writing:
-            async with self._write() as connection:
-                last = await self._end(connection, session_id)
-            self._tell()
+        async with self._write() as connection:
+            last = await self._end(connection, session_id)
         return last
 
     async def _end(self, connection: AsyncConnection, session_id: str) -> int:
@@ -149,29 +130,25 @@ class SqliteChatStore(SqliteStore):
         return await _last_sequence(connection, row.room_id)
 
     async def _leave(self, room_id: str, user_id: str) -> bool:
-        async with self._writing:
-            async with self._write() as connection:
-                await _last_sequence(connection, room_id)
-                name = await _username(connection, room_id, user_id)
-                if name is None:
-                    return False
-                await connection.execute(delete(sessions).where(_stays(room_id, user_id)))
-                await self._add_left(connection, room_id, user_id, name)
-            self._tell()
+        async with self._write() as connection:
+            await _last_sequence(connection, room_id)
+            name = await _username(connection, room_id, user_id)
+            if name is None:
+                return False
+            await connection.execute(delete(sessions).where(_stays(room_id, user_id)))
+            await self._add_left(connection, room_id, user_id, name)
         return True
 
     async def _send(self, room_id: str, user_id: str, content: str, keep: int) -> Message:
-        async with self._writing:
-            async with self._write() as connection:
-                name = await _username(connection, room_id, user_id)
-                if name is None:
-                    await _last_sequence(connection, room_id)
-                    raise NotInRoom(user_id, room_id)
-                message = await self._add(connection, room_id, user_id, name, content, Kind.USER)
-                if message.sequence > keep and message.sequence % _PRUNE_EVERY == 0:
-                    old = and_(messages.c.room_id == room_id, messages.c.sequence <= message.sequence - keep)
-                    await connection.execute(delete(messages).where(old))
-            self._tell()
+        async with self._write() as connection:
+            name = await _username(connection, room_id, user_id)
+            if name is None:
+                await _last_sequence(connection, room_id)
+                raise NotInRoom(user_id, room_id)
+            message = await self._add(connection, room_id, user_id, name, content, Kind.USER)
+            if message.sequence > keep and message.sequence % _PRUNE_EVERY == 0:
+                old = and_(messages.c.room_id == room_id, messages.c.sequence <= message.sequence - keep)
+                await connection.execute(delete(messages).where(old))
         return message
 
     async def _add_left(self, connection: AsyncConnection, room_id: str, user_id: str, name: str) -> Message:
@@ -187,7 +164,9 @@ class SqliteChatStore(SqliteStore):
         del row["position"]
         result = await connection.execute(insert(messages).values(row))
         [position] = result.inserted_primary_key or [0]
-        return message._replace(position=position)
+        message = message._replace(position=position)
+        self._tell([message])
+        return message
 
     async def _history(self, room_id: str, limit: int, before: int | None) -> Page:
         async with self._read() as connection:
@@ -209,20 +188,14 @@ class SqliteChatStore(SqliteStore):
             return (await connection.execute(select(func.max(messages.c.position)))).scalar_one() or 0
 
     async def _renew(self, server_id: str, lease: int) -> None:
-        async with self._writing:
-            async with self._write() as connection:
-                now = self._clock()
-                await connection.execute(delete(servers).where(servers.c.id == server_id))
-                await connection.execute(insert(servers).values(id=server_id, seen_at=now))
-                await connection.execute(delete(servers).where(servers.c.seen_at < now - lease))
-                dead = select(sessions.c.id).where(sessions.c.server_id.not_in(select(servers.c.id)))
-                for session_id in (await connection.execute(dead)).scalars().all():
-                    await self._end(connection, session_id)
-            self._tell()
-
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
+        async with self._write() as connection:
+            now = self._clock()
+            await connection.execute(delete(servers).where(servers.c.id == server_id))
+            await connection.execute(insert(servers).values(id=server_id, seen_at=now))
+            await connection.execute(delete(servers).where(servers.c.seen_at < now - lease))
+            dead = select(sessions.c.id).where(sessions.c.server_id.not_in(select(servers.c.id)))
+            for session_id in (await connection.execute(dead)).scalars().all():
+                await self._end(connection, session_id)
 
 
 async def _last_sequence(connection: AsyncConnection, room_id: str) -> int:
