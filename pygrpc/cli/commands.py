@@ -51,6 +51,7 @@ class Command:
 COMMANDS = {
     "serve": Command("run the user, chat and file services", "pygrpc.services.serving.command", "services"),
     "generate": Command("generate modules, stubs and servicers from .proto files", "pygrpc.codegen.command"),
+    "wire": Command("show what passes between a client and a server", "pygrpc.wire.command"),
     "load": Command("make calls to any gRPC server and report how long they take", "pygrpc.load.command"),
 }
 

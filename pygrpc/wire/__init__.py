@@ -8,7 +8,7 @@
         for entry in conversation.observe(event):
             printer.print(entry)
 
-``python -m pygrpc.wire --listen PORT --target HOST:PORT`` does the same live. None of it is needed for calls.
+``pygrpc wire --listen PORT --target HOST:PORT`` does the same live. None of it is needed for calls.
 """
 
 from pygrpc.wire.annotate import Conversation, Detail, DetailKind, Entry

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import grpc.aio
 import pytest
 
-from pygrpc.wire.__main__ import main
+from pygrpc.wire.command import main
 from tests.source_tree import ROOT
 
 BOUND = 30
@@ -32,7 +32,7 @@ async def start_server() -> tuple[grpc.aio.Server, int]:
 
 
 async def start_program(*arguments: str) -> Process:
-    command = [sys.executable, "-m", "pygrpc.wire", *arguments]
+    command = [sys.executable, "-m", "pygrpc.cli", "wire", *arguments]
     return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, cwd=ROOT)
 
 
@@ -110,7 +110,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     output = capsys.readouterr()
     assert output.out == ""
     [line] = output.err.splitlines()
-    return line.removeprefix("pygrpc.wire: ")
+    return line.removeprefix("pygrpc wire: ")
 
 
 def test_a_port_in_use(capsys: pytest.CaptureFixture[str], used_port: int) -> None:

@@ -1,4 +1,4 @@
-"""``python -m pygrpc.wire``: a proxy that prints the conversation that passes through it."""
+"""``pygrpc wire``: a proxy that prints the conversation that passes through it."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ class _Unusable(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code: 0 after a signal to stop, 2 if it could not begin."""
     parser = argparse.ArgumentParser(
-        prog="python -m pygrpc.wire",
+        prog="pygrpc wire",
         description="Forward TCP connections to a gRPC server and print what both sides say.",
     )
     parser.add_argument("--listen", required=True, metavar="PORT", help="port on 127.0.0.1, 0 for any")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _import(name)
         asyncio.run(_watch(port, target, sys.stdout))
     except _Unusable as error:
-        print(f"pygrpc.wire: {error}", file=sys.stderr)
+        print(f"pygrpc wire: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read the output has seen enough; the interpreter must not complain when it flushes at exit.
@@ -121,7 +121,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise _Unusable(f"--target needs HOST:PORT, not {text!r}.")
     return host, int(port)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
