@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from google.protobuf.runtime_version import VersionError
+
 
 class MissingExtra(Exception):
     """A command needs packages that are not installed; the text is one sentence that says how to get them."""
@@ -35,10 +37,14 @@ class Command:
             A function from the arguments behind the command's name to the exit status.
 
         Raises:
-            MissingExtra: It needs a package that is not installed.
+            MissingExtra: It needs a package that is not installed, or a newer one.
         """
         try:
             main: Callable[[Sequence[str]], int] = importlib.import_module(self.module).main
+        except VersionError as error:
+            raise MissingExtra(
+                f"the package protobuf is too old for it: pip install 'pygrpc[{self.extra}]' brings a newer one"
+            ) from error
         except ModuleNotFoundError as error:
             if not self.extra or (error.name or "").partition(".")[0] == "pygrpc":
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.runtime_version import VersionError
 
 from pygrpc.cli import commands
 from pygrpc.cli.commands import Command, MissingExtra
@@ -33,3 +34,14 @@ def test_each_command_can_be_loaded(name: str) -> None:
         assert callable(commands.COMMANDS[name].load())
     except MissingExtra:
         pytest.skip("its extra is not installed")
+
+
+def test_a_protobuf_that_is_too_old(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str) -> None:
+        raise VersionError("gencode 7.35.1 runtime 6.33.0")
+
+    monkeypatch.setattr("importlib.import_module", refuse)
+    assert commands.main(["serve"]) == 1
+    assert capsys.readouterr().err == (
+        "pygrpc serve: the package protobuf is too old for it: pip install 'pygrpc[services]' brings a newer one\n"
+    )
