@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pygrpc.services.chat.schema import MIGRATIONS, messages, rooms, servers, sessions
 from pygrpc.services.chat.store import (
     Joined,
+    KeyTaken,
     Kind,
     Message,
     NotInRoom,
@@ -54,9 +55,9 @@ class DatabaseChatStore(DatabaseStore):
         """See ChatStore."""
         return await self._finish(self._leave(room_id, user_id))
 
-    async def send(self, room_id: str, user_id: str, content: str, *, keep: int) -> Message:
+    async def send(self, room_id: str, user_id: str, content: str, *, keep: int, key: str = "") -> Message:
         """See ChatStore."""
-        return await self._finish(self._send(room_id, user_id, content, keep))
+        return await self._finish(self._send(room_id, user_id, content, keep, key))
 
     async def history(self, room_id: str, limit: int, before: int | None = None) -> Page:
         """See ChatStore."""
@@ -139,13 +140,17 @@ class DatabaseChatStore(DatabaseStore):
             await self._add_left(connection, room_id, user_id, name)
         return True
 
-    async def _send(self, room_id: str, user_id: str, content: str, keep: int) -> Message:
+    async def _send(self, room_id: str, user_id: str, content: str, keep: int, key: str) -> Message:
         async with self._write() as connection:
+            if key and (sent := await _sent_with(connection, room_id, user_id, key)) is not None:
+                if sent.content != content:
+                    raise KeyTaken(key)
+                return sent
             name = await _username(connection, room_id, user_id)
             if name is None:
                 await _last_sequence(connection, room_id)
                 raise NotInRoom(user_id, room_id)
-            message = await self._add(connection, room_id, user_id, name, content, Kind.USER)
+            message = await self._add(connection, room_id, user_id, name, content, Kind.USER, key)
             if message.sequence > keep and message.sequence % _PRUNE_EVERY == 0:
                 old = and_(messages.c.room_id == room_id, messages.c.sequence <= message.sequence - keep)
                 await connection.execute(delete(messages).where(old))
@@ -155,11 +160,18 @@ class DatabaseChatStore(DatabaseStore):
         return await self._add(connection, room_id, user_id, name, f"{name} left the room", Kind.LEFT)
 
     async def _add(
-        self, connection: AsyncConnection, room_id: str, user_id: str, name: str, content: str, kind: Kind
+        self,
+        connection: AsyncConnection,
+        room_id: str,
+        user_id: str,
+        name: str,
+        content: str,
+        kind: Kind,
+        key: str = "",
     ) -> Message:
         counted = update(rooms).where(rooms.c.id == room_id).values(last_sequence=rooms.c.last_sequence + 1)
         sequence = (await connection.execute(counted.returning(rooms.c.last_sequence))).scalar_one()
-        message = Message(0, room_id, sequence, user_id, name, content, self._clock(), kind)
+        message = Message(0, room_id, sequence, user_id, name, content, self._clock(), kind, key)
         row = message._asdict()
         del row["position"]
         result = await connection.execute(insert(messages).values(row))
@@ -225,9 +237,15 @@ async def _page(connection: AsyncConnection, room_id: str, limit: int, before: i
     return Page(latest[:limit][::-1], len(latest) > limit)
 
 
+async def _sent_with(connection: AsyncConnection, room_id: str, user_id: str, key: str) -> Message | None:
+    query = select(messages).where(messages.c.room_id == room_id, messages.c.user_id == user_id, messages.c.key == key)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _message(row)
+
+
 def _message(row: Row[Any]) -> Message:
     at, kind = row.at, Kind(row.kind)
-    return Message(row.position, row.room_id, row.sequence, row.user_id, row.username, row.content, at, kind)
+    return Message(row.position, row.room_id, row.sequence, row.user_id, row.username, row.content, at, kind, row.key)
 
 
 def _room(row: Row[Any]) -> Room:

@@ -9,7 +9,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo, RetryInfo
 
 from pygrpc import StatusCode, aio
 from pygrpc.services import errors
-from pygrpc.services.chat.store import NotInRoom, RoomNotFound, RoomTaken, TooMany
+from pygrpc.services.chat.store import KeyTaken, NotInRoom, RoomNotFound, RoomTaken, TooMany
 from pygrpc.services.errors import RequestError
 
 DOMAIN = "chat.v1.ChatService"
@@ -48,6 +48,9 @@ def translated(error: Exception) -> RequestError | None:
         case NotInRoom():
             info = ErrorInfo(reason="NOT_IN_ROOM", domain=DOMAIN)
             return RequestError(StatusCode.FAILED_PRECONDITION, str(error), info)
+        case KeyTaken():
+            info = ErrorInfo(reason="KEY_TAKEN", domain=DOMAIN)
+            return RequestError(StatusCode.ALREADY_EXISTS, str(error), info)
         case TooMany():
             info = ErrorInfo(reason="LIMIT_REACHED", domain=DOMAIN)
             return RequestError(StatusCode.RESOURCE_EXHAUSTED, str(error), info)

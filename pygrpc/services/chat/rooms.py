@@ -157,14 +157,14 @@ class ChatRooms:
         if last:
             stay.end_after(last)
 
-    async def send(self, room_id: str, user_id: str, content: str) -> Message:
-        """Stores what a user says."""
+    async def send(self, room_id: str, user_id: str, content: str, key: str = "") -> Message:
+        """Stores what a user says, once for each key."""
         require(validation.check_member(room_id, user_id, self.limits))
-        require(validation.check_content(content, self.limits))
+        require(validation.check_content(content, self.limits) + validation.check_key(key, self.limits))
         wait = self._rates.take(user_id)
         if wait:
             raise errors.too_fast(wait)
-        return await self.store.send(room_id, user_id, content, keep=self.limits.messages)
+        return await self.store.send(room_id, user_id, content, keep=self.limits.messages, key=key)
 
     async def leave(self, room_id: str, user_id: str) -> bool:
         """Ends all stays of a user in a room; returns whether there were any."""

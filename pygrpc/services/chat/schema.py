@@ -30,6 +30,8 @@ messages = Table(
     Column("content", String, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("kind", BigInteger, nullable=False),
+    # Unique for a user in a room unless it is empty.
+    Column("key", String, nullable=False),
 )
 
 sessions = Table(
@@ -90,5 +92,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX chat_sessions_by_room ON chat_sessions (room_id, user_id)",
         "CREATE INDEX chat_sessions_by_server ON chat_sessions (server_id)",
         "CREATE TABLE chat_servers (id TEXT NOT NULL PRIMARY KEY, seen_at INTEGER NOT NULL)",
+    ),
+    (
+        "ALTER TABLE chat_messages ADD COLUMN key TEXT NOT NULL DEFAULT ''",
+        "CREATE UNIQUE INDEX chat_messages_by_key ON chat_messages (room_id, user_id, key) WHERE key <> ''",
     ),
 )

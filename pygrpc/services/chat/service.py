@@ -72,7 +72,7 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
     ) -> chat_pb2.SendMessageResponse:
         """Says something in a room."""
         async with errors.answering(context):
-            message = await self._rooms.send(request.room_id, request.user_id, request.content)
+            message = await self._rooms.send(request.room_id, request.user_id, request.content, request.idempotency_key)
             return chat_pb2.SendMessageResponse(message=_message(message))
 
     async def GetRoomHistory(
@@ -117,11 +117,11 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
         """Says what one client sends; its stay ends when the client half-closes or sends what it may not."""
         try:
             if first.content:
-                await self._rooms.send(first.room_id, first.user_id, first.content)
+                await self._rooms.send(first.room_id, first.user_id, first.content, first.idempotency_key)
             async for request in requests:
                 require(_check_same("room_id", request.room_id, first.room_id))
                 require(_check_same("user_id", request.user_id, first.user_id))
-                await self._rooms.send(first.room_id, first.user_id, request.content)
+                await self._rooms.send(first.room_id, first.user_id, request.content, request.idempotency_key)
         finally:
             await self._rooms.part(stay)
 
@@ -139,6 +139,7 @@ def _message(message: store.Message) -> chat_pb2.ChatMessage:
         content=message.content,
         type=_TYPES[message.kind],
         sequence=message.sequence,
+        idempotency_key=message.key,
     )
     shown.timestamp.FromMicroseconds(message.at)
     return shown

@@ -6,6 +6,7 @@ The errors:
     RoomNotFound            there is no room with that id
     RoomTaken               another room has that id
     NotInRoom               the user is not in the room
+    KeyTaken                the user has sent something else with that key
     TooMany                 there are as many rooms, or stays in a room, as there may be
 """
 
@@ -44,6 +45,15 @@ class NotInRoom(Exception):
         self.room_id = room_id
 
 
+class KeyTaken(Exception):
+    """The user has sent another message with this key."""
+
+    def __init__(self, key: str) -> None:
+        """Names the key."""
+        super().__init__(f'another message was sent with the idempotency key "{key}"')
+        self.key = key
+
+
 class TooMany(Exception):
     """A limit is reached; the text says which."""
 
@@ -69,6 +79,7 @@ class Message(NamedTuple):
         content: For people.
         at: Microseconds since 1970-01-01 UTC.
         kind: What it is.
+        key: The idempotency key with which it was sent; empty for none.
     """
 
     position: int
@@ -79,6 +90,7 @@ class Message(NamedTuple):
     content: str
     at: int
     kind: Kind
+    key: str = ""
 
     @property
     def message_id(self) -> str:
@@ -180,12 +192,16 @@ class ChatStore(Protocol):
             RoomNotFound: There is no such room.
         """
 
-    async def send(self, room_id: str, user_id: str, content: str, *, keep: int) -> Message:
+    async def send(self, room_id: str, user_id: str, content: str, *, keep: int, key: str = "") -> Message:
         """Stores what a user says. The room keeps its last `keep` messages, or somewhat more.
+
+        Returns:
+            The message; the one of the first time if the user repeats it with its key.
 
         Raises:
             RoomNotFound: There is no such room.
             NotInRoom: The user is not in it.
+            KeyTaken: The user has sent something else with this key.
         """
 
     async def history(self, room_id: str, limit: int, before: int | None = None) -> Page:

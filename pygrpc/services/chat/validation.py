@@ -27,7 +27,7 @@ class Limits:
     """The largest values that are accepted. Lengths are in characters.
 
     Attributes:
-        id_length: Of the ids of rooms and users.
+        id_length: Of the ids of rooms and users, and of idempotency keys.
         name_length: Of the names of rooms and users.
         description_length: Of a room's description.
         content_length: Of a message. A page of the longest ones stays below the 4 MiB that a client accepts.
@@ -96,6 +96,11 @@ def check_join(room_id: str, user_id: str, username: str, history: int, limits: 
 def check_content(content: str, limits: Limits) -> list[Violation]:
     """Checks what a user says."""
     return list(check_text("content", content, limits.content_length, one_line=False))
+
+
+def check_key(key: str, limits: Limits) -> list[Violation]:
+    """Checks the key of a message."""
+    return list(check_text("idempotency_key", key, limits.id_length, required=False))
 
 
 def check_not_negative(field: str, value: int) -> list[Violation]:

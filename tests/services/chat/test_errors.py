@@ -4,7 +4,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from pygrpc.services.chat import errors
-from pygrpc.services.chat.store import NotInRoom, RoomNotFound, RoomTaken, TooMany
+from pygrpc.services.chat.store import KeyTaken, NotInRoom, RoomNotFound, RoomTaken, TooMany
 from pygrpc.services.errors import StoreError
 from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
 
@@ -15,6 +15,7 @@ from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
         (RoomNotFound("r"), "NOT_FOUND", "ROOM_NOT_FOUND", "Room r not found"),
         (RoomTaken("r"), "ALREADY_EXISTS", "ROOM_TAKEN", "Room r exists already"),
         (NotInRoom("u", "r"), "FAILED_PRECONDITION", "NOT_IN_ROOM", "User u not in room r"),
+        (KeyTaken("k"), "ALREADY_EXISTS", "KEY_TAKEN", 'another message was sent with the idempotency key "k"'),
         (TooMany("room r is full"), "RESOURCE_EXHAUSTED", "LIMIT_REACHED", "room r is full"),
         (errors.too_fast(1.0), "RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many messages in a short time"),
         (ReaderTooSlow(), "RESOURCE_EXHAUSTED", "READER_TOO_SLOW", "the client reads too slowly"),

@@ -96,6 +96,28 @@ async def test_comings_and_goings_are_announced(client_aio: ModuleType) -> None:
         ann.cancel()
 
 
+async def test_a_message_that_is_sent_again_is_stored_once(client_aio: ModuleType) -> None:
+    async with running(client_aio) as server:
+        await opened(server.stub)
+        ann = await chatting(server.stub, "ann")
+        request = chat_pb2.SendMessageRequest(room_id="room-1", user_id="ann", content="hello", idempotency_key="k")
+        first = (await server.stub.SendMessage(request)).message
+        assert first.idempotency_key == "k"
+        assert (await server.stub.SendMessage(request)).message == first
+        await ann.write(chat_pb2.ChatRequest(content="hello", idempotency_key="k"))
+        await ann.write(chat_pb2.ChatRequest(content="bye", idempotency_key="k2"))
+        await ann.done_writing()
+        said = [each.message for each in await rest_of(ann, client_aio) if each.message.type == USER]
+        assert [(each.content, each.idempotency_key) for each in said] == [("hello", "k"), ("bye", "k2")]
+        request.content = "something else"
+        failure = await failure_of(server.stub.SendMessage(request), client_aio)
+        assert (failure.code, failure.detail(ErrorInfo).reason) == ("ALREADY_EXISTS", "KEY_TAKEN")
+        request.idempotency_key = "k" * 65
+        assert (await failure_of(server.stub.SendMessage(request), client_aio)).violations == {
+            "idempotency_key": "must not be longer than 64 characters"
+        }
+
+
 async def test_a_user_is_there_until_its_last_call_ends(client_aio: ModuleType) -> None:
     async with running(client_aio) as server:
         await opened(server.stub)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pygrpc.services.chat.database import DatabaseChatStore
-from pygrpc.services.chat.store import Kind, Message, NotInRoom, RoomNotFound, RoomTaken, Session, TooMany
+from pygrpc.services.chat.store import KeyTaken, Kind, Message, NotInRoom, RoomNotFound, RoomTaken, Session, TooMany
 from tests.services.stores import Clock
 
 LEASE = 1000
@@ -51,6 +51,30 @@ async def test_a_stay_begins_and_ends(database: str) -> None:
         kinds = [(1, "ann", Kind.JOINED), (2, "ann", Kind.USER), (3, "bob", Kind.JOINED), (4, "ann", Kind.LEFT)]
         assert await told(store) == kinds
         assert await store.latest() == 4
+
+
+async def test_a_message_with_a_key_is_stored_once(database: str) -> None:
+    async with opened(database) as store:
+        await store.create_room("Other", "", "ann", "other", 10)
+        await store.join(session(1), history=0, most=3)
+        await store.join(session(1, "bob"), history=0, most=3)
+        message = await store.send("r", "ann", "hello", keep=10, key="k")
+        assert message.key == "k"
+        heard: list[Message] = []
+        store.listen(heard.extend)
+        assert await store.send("r", "ann", "hello", keep=10, key="k") == message
+        with pytest.raises(KeyTaken):
+            await store.send("r", "ann", "something else", keep=10, key="k")
+        assert heard == []
+        # Of others, of the same user in another room, and without a key, they are messages of their own.
+        await store.join(session(2)._replace(room_id="other"), history=0, most=3)
+        await store.send("other", "ann", "hello", keep=10, key="k")
+        for user_id, key in (("bob", "k"), ("ann", ""), ("ann", "")):
+            await store.send("r", user_id, "hello", keep=10, key=key)
+        assert [each.content for each in heard].count("hello") == 4
+        # Also when the user has left meanwhile.
+        await store.leave("r", "ann")
+        assert await store.send("r", "ann", "hello", keep=10, key="k") == message
 
 
 async def test_the_last_stay_of_a_user_is_the_departure(database: str) -> None:

@@ -26,47 +26,47 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x63hat/v1/chat.proto\x12\x07\x63hat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x01\n\x0b\x43hatMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07room_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04type\x18\x07 \x01(\x0e\x32\x14.chat.v1.MessageType\x12\x10\n\x08sequence\x18\x08 \x01(\x03\"\x94\x01\n\x04Room\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cmember_count\x18\x06 \x01(\x05\"[\n\x11\x43reateRoomRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\ncreated_by\x18\x03 \x01(\t\x12\x0f\n\x07room_id\x18\x04 \x01(\t\"1\n\x12\x43reateRoomResponse\x12\x1b\n\x04room\x18\x01 \x01(\x0b\x32\r.chat.v1.Room\"9\n\x10ListRoomsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x11ListRoomsResponse\x12\x1c\n\x05rooms\x18\x01 \x03(\x0b\x32\r.chat.v1.Room\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"q\n\x0fJoinRoomRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x19\n\x0chistory_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0f\n\r_history_size\"J\n\x10JoinRoomResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\x12\x0f\n\x07history\x18\x02 \x01(\x08\"4\n\x10LeaveRoomRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\'\n\x11LeaveRoomResponse\x12\x12\n\nwas_member\x18\x01 \x01(\x08\"G\n\x12SendMessageRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\"<\n\x13SendMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\"V\n\x15GetRoomHistoryRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x19\n\x11\x62\x65\x66ore_message_id\x18\x03 \x01(\t\"R\n\x16GetRoomHistoryResponse\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.chat.v1.ChatMessage\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\x8f\x01\n\x0b\x43hatRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x05 \x01(\t\x12\x19\n\x0chistory_size\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x0f\n\r_history_sizeJ\x04\x08\x04\x10\x05R\ttimestamp\"F\n\x0c\x43hatResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\x12\x0f\n\x07history\x18\x02 \x01(\x08*\x8b\x01\n\x0bMessageType\x12\x1c\n\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_TYPE_USER\x10\x01\x12\x17\n\x13MESSAGE_TYPE_SYSTEM\x10\x02\x12\x17\n\x13MESSAGE_TYPE_JOINED\x10\x03\x12\x15\n\x11MESSAGE_TYPE_LEFT\x10\x04\x32\xf5\x03\n\x0b\x43hatService\x12\x45\n\nCreateRoom\x12\x1a.chat.v1.CreateRoomRequest\x1a\x1b.chat.v1.CreateRoomResponse\x12\x42\n\tListRooms\x12\x19.chat.v1.ListRoomsRequest\x1a\x1a.chat.v1.ListRoomsResponse\x12\x41\n\x08JoinRoom\x12\x18.chat.v1.JoinRoomRequest\x1a\x19.chat.v1.JoinRoomResponse0\x01\x12\x42\n\tLeaveRoom\x12\x19.chat.v1.LeaveRoomRequest\x1a\x1a.chat.v1.LeaveRoomResponse\x12H\n\x0bSendMessage\x12\x1b.chat.v1.SendMessageRequest\x1a\x1c.chat.v1.SendMessageResponse\x12Q\n\x0eGetRoomHistory\x12\x1e.chat.v1.GetRoomHistoryRequest\x1a\x1f.chat.v1.GetRoomHistoryResponse\x12\x37\n\x04\x43hat\x12\x14.chat.v1.ChatRequest\x1a\x15.chat.v1.ChatResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x63hat/v1/chat.proto\x12\x07\x63hat.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x0b\x43hatMessage\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07room_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04type\x18\x07 \x01(\x0e\x32\x14.chat.v1.MessageType\x12\x10\n\x08sequence\x18\x08 \x01(\x03\x12\x17\n\x0fidempotency_key\x18\t \x01(\t\"\x94\x01\n\x04Room\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ncreated_by\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cmember_count\x18\x06 \x01(\x05\"[\n\x11\x43reateRoomRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\ncreated_by\x18\x03 \x01(\t\x12\x0f\n\x07room_id\x18\x04 \x01(\t\"1\n\x12\x43reateRoomResponse\x12\x1b\n\x04room\x18\x01 \x01(\x0b\x32\r.chat.v1.Room\"9\n\x10ListRoomsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x11ListRoomsResponse\x12\x1c\n\x05rooms\x18\x01 \x03(\x0b\x32\r.chat.v1.Room\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"q\n\x0fJoinRoomRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x19\n\x0chistory_size\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x0f\n\r_history_size\"J\n\x10JoinRoomResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\x12\x0f\n\x07history\x18\x02 \x01(\x08\"4\n\x10LeaveRoomRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\'\n\x11LeaveRoomResponse\x12\x12\n\nwas_member\x18\x01 \x01(\x08\"`\n\x12SendMessageRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\"<\n\x13SendMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\"V\n\x15GetRoomHistoryRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x19\n\x11\x62\x65\x66ore_message_id\x18\x03 \x01(\t\"R\n\x16GetRoomHistoryResponse\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.chat.v1.ChatMessage\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xa8\x01\n\x0b\x43hatRequest\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12\x10\n\x08username\x18\x05 \x01(\t\x12\x19\n\x0chistory_size\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\tB\x0f\n\r_history_sizeJ\x04\x08\x04\x10\x05R\ttimestamp\"F\n\x0c\x43hatResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.chat.v1.ChatMessage\x12\x0f\n\x07history\x18\x02 \x01(\x08*\x8b\x01\n\x0bMessageType\x12\x1c\n\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11MESSAGE_TYPE_USER\x10\x01\x12\x17\n\x13MESSAGE_TYPE_SYSTEM\x10\x02\x12\x17\n\x13MESSAGE_TYPE_JOINED\x10\x03\x12\x15\n\x11MESSAGE_TYPE_LEFT\x10\x04\x32\xf5\x03\n\x0b\x43hatService\x12\x45\n\nCreateRoom\x12\x1a.chat.v1.CreateRoomRequest\x1a\x1b.chat.v1.CreateRoomResponse\x12\x42\n\tListRooms\x12\x19.chat.v1.ListRoomsRequest\x1a\x1a.chat.v1.ListRoomsResponse\x12\x41\n\x08JoinRoom\x12\x18.chat.v1.JoinRoomRequest\x1a\x19.chat.v1.JoinRoomResponse0\x01\x12\x42\n\tLeaveRoom\x12\x19.chat.v1.LeaveRoomRequest\x1a\x1a.chat.v1.LeaveRoomResponse\x12H\n\x0bSendMessage\x12\x1b.chat.v1.SendMessageRequest\x1a\x1c.chat.v1.SendMessageResponse\x12Q\n\x0eGetRoomHistory\x12\x1e.chat.v1.GetRoomHistoryRequest\x1a\x1f.chat.v1.GetRoomHistoryResponse\x12\x37\n\x04\x43hat\x12\x14.chat.v1.ChatRequest\x1a\x15.chat.v1.ChatResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, __name__, _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGETYPE']._serialized_start=1532
-  _globals['_MESSAGETYPE']._serialized_end=1671
+  _globals['_MESSAGETYPE']._serialized_start=1607
+  _globals['_MESSAGETYPE']._serialized_end=1746
   _globals['_CHATMESSAGE']._serialized_start=65
-  _globals['_CHATMESSAGE']._serialized_end=268
-  _globals['_ROOM']._serialized_start=271
-  _globals['_ROOM']._serialized_end=419
-  _globals['_CREATEROOMREQUEST']._serialized_start=421
-  _globals['_CREATEROOMREQUEST']._serialized_end=512
-  _globals['_CREATEROOMRESPONSE']._serialized_start=514
-  _globals['_CREATEROOMRESPONSE']._serialized_end=563
-  _globals['_LISTROOMSREQUEST']._serialized_start=565
-  _globals['_LISTROOMSREQUEST']._serialized_end=622
-  _globals['_LISTROOMSRESPONSE']._serialized_start=624
-  _globals['_LISTROOMSRESPONSE']._serialized_end=718
-  _globals['_JOINROOMREQUEST']._serialized_start=720
-  _globals['_JOINROOMREQUEST']._serialized_end=833
-  _globals['_JOINROOMRESPONSE']._serialized_start=835
-  _globals['_JOINROOMRESPONSE']._serialized_end=909
-  _globals['_LEAVEROOMREQUEST']._serialized_start=911
-  _globals['_LEAVEROOMREQUEST']._serialized_end=963
-  _globals['_LEAVEROOMRESPONSE']._serialized_start=965
-  _globals['_LEAVEROOMRESPONSE']._serialized_end=1004
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=1006
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=1077
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=1079
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=1139
-  _globals['_GETROOMHISTORYREQUEST']._serialized_start=1141
-  _globals['_GETROOMHISTORYREQUEST']._serialized_end=1227
-  _globals['_GETROOMHISTORYRESPONSE']._serialized_start=1229
-  _globals['_GETROOMHISTORYRESPONSE']._serialized_end=1311
-  _globals['_CHATREQUEST']._serialized_start=1314
-  _globals['_CHATREQUEST']._serialized_end=1457
-  _globals['_CHATRESPONSE']._serialized_start=1459
-  _globals['_CHATRESPONSE']._serialized_end=1529
-  _globals['_CHATSERVICE']._serialized_start=1674
-  _globals['_CHATSERVICE']._serialized_end=2175
+  _globals['_CHATMESSAGE']._serialized_end=293
+  _globals['_ROOM']._serialized_start=296
+  _globals['_ROOM']._serialized_end=444
+  _globals['_CREATEROOMREQUEST']._serialized_start=446
+  _globals['_CREATEROOMREQUEST']._serialized_end=537
+  _globals['_CREATEROOMRESPONSE']._serialized_start=539
+  _globals['_CREATEROOMRESPONSE']._serialized_end=588
+  _globals['_LISTROOMSREQUEST']._serialized_start=590
+  _globals['_LISTROOMSREQUEST']._serialized_end=647
+  _globals['_LISTROOMSRESPONSE']._serialized_start=649
+  _globals['_LISTROOMSRESPONSE']._serialized_end=743
+  _globals['_JOINROOMREQUEST']._serialized_start=745
+  _globals['_JOINROOMREQUEST']._serialized_end=858
+  _globals['_JOINROOMRESPONSE']._serialized_start=860
+  _globals['_JOINROOMRESPONSE']._serialized_end=934
+  _globals['_LEAVEROOMREQUEST']._serialized_start=936
+  _globals['_LEAVEROOMREQUEST']._serialized_end=988
+  _globals['_LEAVEROOMRESPONSE']._serialized_start=990
+  _globals['_LEAVEROOMRESPONSE']._serialized_end=1029
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=1031
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=1127
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=1129
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=1189
+  _globals['_GETROOMHISTORYREQUEST']._serialized_start=1191
+  _globals['_GETROOMHISTORYREQUEST']._serialized_end=1277
+  _globals['_GETROOMHISTORYRESPONSE']._serialized_start=1279
+  _globals['_GETROOMHISTORYRESPONSE']._serialized_end=1361
+  _globals['_CHATREQUEST']._serialized_start=1364
+  _globals['_CHATREQUEST']._serialized_end=1532
+  _globals['_CHATRESPONSE']._serialized_start=1534
+  _globals['_CHATRESPONSE']._serialized_end=1604
+  _globals['_CHATSERVICE']._serialized_start=1749
+  _globals['_CHATSERVICE']._serialized_end=2250
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ MESSAGE_TYPE_JOINED: MessageType
 MESSAGE_TYPE_LEFT: MessageType
 
 class ChatMessage(_message.Message):
-    __slots__ = ("message_id", "room_id", "user_id", "username", "content", "timestamp", "type", "sequence")
+    __slots__ = ("message_id", "room_id", "user_id", "username", "content", "timestamp", "type", "sequence", "idempotency_key")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     ROOM_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class ChatMessage(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     message_id: str
     room_id: str
     user_id: str
@@ -43,7 +44,8 @@ class ChatMessage(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     type: MessageType
     sequence: int
-    def __init__(self, message_id: _Optional[str] = ..., room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., username: _Optional[str] = ..., content: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, _Any]]] = ..., type: _Optional[_Union[MessageType, str]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, message_id: _Optional[str] = ..., room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., username: _Optional[str] = ..., content: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, _Any]]] = ..., type: _Optional[_Union[MessageType, str]] = ..., sequence: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class Room(_message.Message):
     __slots__ = ("room_id", "name", "description", "created_by", "created_at", "member_count")
@@ -132,14 +134,16 @@ class LeaveRoomResponse(_message.Message):
     def __init__(self, was_member: _Optional[bool] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
-    __slots__ = ("room_id", "user_id", "content")
+    __slots__ = ("room_id", "user_id", "content", "idempotency_key")
     ROOM_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     room_id: str
     user_id: str
     content: str
-    def __init__(self, room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., content: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class SendMessageResponse(_message.Message):
     __slots__ = ("message",)
@@ -166,18 +170,20 @@ class GetRoomHistoryResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping[str, _Any]]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("room_id", "user_id", "content", "username", "history_size")
+    __slots__ = ("room_id", "user_id", "content", "username", "history_size", "idempotency_key")
     ROOM_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     USERNAME_FIELD_NUMBER: _ClassVar[int]
     HISTORY_SIZE_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     room_id: str
     user_id: str
     content: str
     username: str
     history_size: int
-    def __init__(self, room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., content: _Optional[str] = ..., username: _Optional[str] = ..., history_size: _Optional[int] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, room_id: _Optional[str] = ..., user_id: _Optional[str] = ..., content: _Optional[str] = ..., username: _Optional[str] = ..., history_size: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class ChatResponse(_message.Message):
     __slots__ = ("message", "history")
