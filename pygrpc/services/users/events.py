@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from pygrpc.services.outbox import Outbox, ShuttingDown
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.store import Change
+from pygrpc.services.users.store import Change, UserStore
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,26 @@ class UserEvents:
             yield outbox
         finally:
             self._remove(user_id, outbox)
+
+    async def follow(self, store: UserStore, user_id: str) -> AsyncGenerator[user_pb2.UserEvent, None]:
+        """Yields the state of a user and then its changes, in order and without a gap, until it is removed.
+
+        Close it with `aclosing`: it watches until then.
+
+        Raises:
+            UserNotFound: There is no such user.
+            ShuttingDown: The fan-out is closed.
+            ReaderTooSlow: More changes piled up than may wait.
+        """
+        # The watch begins before the user is read, and what is in both is yielded once: so there is no gap.
+        with self.watch(user_id) as changes:
+            user, revision = await store.get(user_id)
+            now = Timestamp()
+            now.GetCurrentTime()
+            yield user_pb2.UserEvent(event_type=user_pb2.USER_EVENT_TYPE_INITIAL, user=user, timestamp=now)
+            async for change in changes:
+                if change.revision > revision:
+                    yield change.event
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Hands changes to their watchers; to be called in the order of the commits."""

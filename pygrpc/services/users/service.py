@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from pygrpc import aio
 from pygrpc.services.errors import RequestError, invalid, require
-from pygrpc.services.outbox import Outbox
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.users import errors, fields, paging, validation
-from pygrpc.services.users.chat import ChatRoom
+from pygrpc.services.users import batches, errors, fields, paging, validation
+from pygrpc.services.users.chat import ChatRoom, Said, Words
 from pygrpc.services.users.events import UserEvents
 from pygrpc.services.users.passwords import Passwords
 from pygrpc.services.users.store import EmailTaken, NewUser, UserStore, position_of
@@ -22,11 +20,11 @@ from pygrpc.services.users.validation import Limits
 
 NEXT_PAGE_TOKEN = "next-page-token"
 DEFAULT_PAGE_SIZE = 50
+ECHO = "Echo: "
 # A page is read in pieces of so many users, so that a long page of large users is never in memory as a whole.
 _PIECE = 100
 
 _Context: TypeAlias = aio.ServicerContext[Any, Any]
-_Chat: TypeAlias = Outbox[user_pb2.ChatMessage]
 
 
 class UserService(user_pb2_grpc.UserServiceServicer):
@@ -117,17 +115,9 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         """Streams the state of a user and then its changes."""
         async with errors.answering(context):
             require(validation.check_id(request.id, self._limits))
-            # The watch begins before the user is read, and what is in both is sent once: so there is no gap.
-            with self.events.watch(request.id) as changes:
-                user, revision = await self._store.get(request.id)
-                now = Timestamp()
-                now.GetCurrentTime()
-                await context.write(
-                    user_pb2.UserEvent(event_type=user_pb2.USER_EVENT_TYPE_INITIAL, user=user, timestamp=now)
-                )
-                async for change in changes:
-                    if change.revision > revision:
-                        await context.write(change.event)
+            async with aclosing(self.events.follow(self._store, request.id)) as events:
+                async for event in events:
+                    await context.write(event)
 
     async def BatchCreateUsers(
         self, request_iterator: AsyncIterator[user_pb2.CreateUserRequest], context: _Context
@@ -136,15 +126,9 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         async with errors.answering(context):
             failures: dict[int, RequestError] = {}
             accepted: dict[int, NewUser] = {}
-            size = 0
             index = -1
-            async for request in request_iterator:
+            async for request in batches.within(request_iterator, self._limits):
                 index += 1
-                size += request.ByteSize()
-                if index >= self._limits.batch_size:
-                    raise errors.too_large(f"a batch may have up to {self._limits.batch_size} users")
-                if size > self._limits.batch_bytes:
-                    raise errors.too_large(f"a batch may have up to {self._limits.batch_bytes} bytes")
                 violations = validation.check_create(request, self._limits)
                 if violations:
                     failures[index] = invalid(violations)
@@ -163,25 +147,22 @@ class UserService(user_pb2_grpc.UserServiceServicer):
 
     async def UserChat(self, request_iterator: AsyncIterator[user_pb2.ChatMessage], context: _Context) -> None:
         """Joins the chat until the client half-closes."""
-        async with errors.answering(context):
-            with self.chat.join() as outbox:
-                listening = asyncio.create_task(self._listen(request_iterator, outbox))
-                try:
-                    async for message in outbox:
-                        await context.write(message)
-                    await listening
-                finally:
-                    listening.cancel()
-                    await asyncio.gather(listening, return_exceptions=True)
+        async with errors.answering(context), aclosing(self.chat.visit(self._talk(request_iterator))) as heard:
+            async for said in heard:
+                await context.write(_chat_message(said))
 
-    async def _listen(self, messages: AsyncIterator[user_pb2.ChatMessage], outbox: _Chat) -> None:
-        """Hands on what one client of the chat says; its outbox ends with it."""
-        try:
-            async for message in messages:
-                require(validation.check_chat(message, self._limits))
-                await self.chat.say(outbox, message.user_id, message.content)
-        finally:
-            outbox.finish()
+    async def _talk(self, messages: AsyncIterator[user_pb2.ChatMessage]) -> AsyncIterator[Words]:
+        """Yields what one client of the chat says."""
+        async for message in messages:
+            require(validation.check_chat(message, self._limits))
+            yield Words(message.user_id, message.content)
 
     async def _described(self, request: user_pb2.CreateUserRequest) -> NewUser:
         return NewUser(fields.new_user(request), await self._passwords.hash(request.password))
+
+
+def _chat_message(said: Said) -> user_pb2.ChatMessage:
+    words = said.words
+    message = user_pb2.ChatMessage(user_id=words.user_id, content=ECHO + words.content if said.echo else words.content)
+    message.timestamp.FromMicroseconds(said.at)
+    return message
