@@ -14,8 +14,9 @@ from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
 from pygrpc import aio
+from pygrpc.services.protos.user import user_pb2_grpc as old_grpc
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
-from pygrpc.services.users import DatabaseUserStore, Limits, Passwords, UserService, UserStore
+from pygrpc.services.users import DatabaseUserStore, Limits, Passwords, UnversionedUserService, UserService, UserStore
 
 M = TypeVar("M", bound=Message)
 
@@ -27,9 +28,10 @@ def cheap_passwords() -> Passwords:
 
 @dataclass(frozen=True)
 class Running:
-    """A server in this process, and a client connected to it."""
+    """A server in this process with both contracts, and a client connected to it."""
 
     stub: Any
+    old: Any
     service: UserService
     store: UserStore
     server: Any
@@ -51,11 +53,14 @@ async def running(
     service = UserService(store, passwords, limits=limits, queue_limit=queue_limit)
     server = aio.server(options=(("grpc.so_reuseport", 0),))
     user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
+    old = UnversionedUserService(store, service.events, service.chat, limits=limits)
+    old_grpc.add_UserServiceServicer_to_server(old, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
         async with client_aio.insecure_channel(address) as channel:
-            yield Running(user_pb2_grpc.UserServiceStub(channel), service, store, server, address)
+            stub, old_stub = user_pb2_grpc.UserServiceStub(channel), old_grpc.UserServiceStub(channel)
+            yield Running(stub, old_stub, service, store, server, address)
     finally:
         await server.stop(None)
         passwords.close()

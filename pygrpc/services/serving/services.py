@@ -13,10 +13,11 @@ from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
+from pygrpc.services.protos.user import user_pb2_grpc as unversioned_user_pb2_grpc
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
 from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.watch import Dependency
-from pygrpc.services.users import DatabaseUserStore, Passwords, UserService
+from pygrpc.services.users import DatabaseUserStore, Passwords, UnversionedUserService, UserService
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ async def _users(shared: Shared) -> AsyncIterator[Opened]:
 
         def add_to(server: aio.Server) -> None:
             user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
+            unversioned = UnversionedUserService(store, service.events, service.chat)
+            unversioned_user_pb2_grpc.add_UserServiceServicer_to_server(unversioned, server)
 
         yield Opened(add_to, service.shut_down, (Dependency("user database", store.check),))
 
@@ -114,7 +117,7 @@ def _nothing() -> None:
 
 #: All services, by the names that the setting `services` has for them.
 SERVICES = {
-    "user": Service(("user.v1.UserService",), _users),
+    "user": Service(("user.v1.UserService", "user.UserService"), _users),
     "chat": Service(("chat.v1.ChatService", "chat.ChatService"), _chat),
     "file": Service(("file.v1.FileService", "file.FileService"), _files),
 }

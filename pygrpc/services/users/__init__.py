@@ -1,8 +1,10 @@
-"""The user service: accounts, changes as they happen, batches and a chat (protos/user/v1/user.proto).
+"""The user service: accounts, changes as they happen, batches and a chat (protos/user/v1/user.proto, and user.proto).
 
 How the parts fit together:
 
-    service     one method for each RPC; the only part that knows about calls
+    service     one method for each RPC of user.v1; with unversioned the only part that knows about calls
+    unversioned the same for the contract without a version, whose users have numbers
+    batches     how large a stream of new users may be
     validation  every rule about what a request may hold
     fields      update masks: which fields a request changes, and changing them
     paging      page tokens
@@ -19,6 +21,7 @@ from pygrpc.services.users.database import DatabaseUserStore
 from pygrpc.services.users.passwords import Passwords
 from pygrpc.services.users.service import UserService
 from pygrpc.services.users.store import UserStore
+from pygrpc.services.users.unversioned import UnversionedUserService
 from pygrpc.services.users.validation import Limits
 
-__all__ = ["DatabaseUserStore", "Limits", "Passwords", "UserService", "UserStore"]
+__all__ = ["DatabaseUserStore", "Limits", "Passwords", "UnversionedUserService", "UserService", "UserStore"]

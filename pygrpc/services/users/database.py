@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pygrpc.services.database import DatabaseStore
 from pygrpc.services.dialects import Dialect
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.schema import MIGRATIONS, users
+from pygrpc.services.users.schema import MIGRATIONS, user_numbers, users
 from pygrpc.services.users.store import (
     Change,
     EmailTaken,
@@ -25,6 +25,8 @@ from pygrpc.services.users.store import (
     email_key,
 )
 
+# The most ids in one query: databases bound the number of parameters.
+_PIECE = 500
 _DETAILS = ("profile", "tags", "metadata", "phone", "phone_number", "slack_id")
 
 
@@ -62,6 +64,14 @@ class DatabaseUserStore(DatabaseStore):
         """See UserStore."""
         return await self._finish(self._page(limit, after, offset, status))
 
+    async def numbers(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """See UserStore."""
+        return await self._finish(self._numbers(user_ids))
+
+    async def get_numbered(self, number: int) -> StoredUser:
+        """See UserStore."""
+        return await self._finish(self._get_numbered(number))
+
     async def _create(self, new_users: Sequence[NewUser]) -> list[user_pb2.User | EmailTaken]:
         results: list[user_pb2.User | EmailTaken] = []
         async with self._write() as connection:
@@ -78,6 +88,7 @@ class DatabaseUserStore(DatabaseStore):
                 user.updated_at.FromMicroseconds(now)
                 row = _columns(user) | {"id": user.id, "created_at": now, "password_hash": new.password_hash}
                 await connection.execute(insert(users).values(row | {"updated_at": now, "revision": 1}))
+                await connection.execute(insert(user_numbers).values(user_id=user.id))
                 results.append(user)
                 self._tell([_change(user_pb2.USER_EVENT_TYPE_CREATED, user, user.created_at, 1)])
         return results
@@ -105,6 +116,7 @@ class DatabaseUserStore(DatabaseStore):
         async with self._write() as connection:
             user, revision = await _fetch(connection, user_id)
             await connection.execute(delete(users).where(users.c.id == user_id))
+            await connection.execute(delete(user_numbers).where(user_numbers.c.user_id == user_id))
             now = Timestamp()
             now.FromMicroseconds(self._clock())
             self._tell([_change(user_pb2.USER_EVENT_TYPE_DELETED, user, now, revision + 1)])
@@ -117,6 +129,23 @@ class DatabaseUserStore(DatabaseStore):
             query = query.where(users.c.status == status)
         async with self._read() as connection:
             return [_user(row) for row in await connection.execute(query)]
+
+    async def _numbers(self, user_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        async with self._read() as connection:
+            for start in range(0, len(user_ids), _PIECE):
+                piece = user_ids[start : start + _PIECE]
+                query = select(user_numbers).where(user_numbers.c.user_id.in_(piece))
+                found |= {row.user_id: row.number for row in await connection.execute(query)}
+        return found
+
+    async def _get_numbered(self, number: int) -> StoredUser:
+        query = select(users).join(user_numbers, user_numbers.c.user_id == users.c.id)
+        async with self._read() as connection:
+            row = (await connection.execute(query.where(user_numbers.c.number == number))).one_or_none()
+        if row is None:
+            raise UserNotFound(str(number))
+        return StoredUser(_user(row), row.revision)
 
     def _next_time(self) -> int:
         """Returns the time of a creation: each one is later than the last, so that lists keep the order of creation."""

@@ -26,6 +26,14 @@ users = Table(
     Column("password_hash", String, nullable=False),
 )
 
+# The numbers that clients of the unversioned contract know users by.
+user_numbers = Table(
+    "user_numbers",
+    metadata,
+    Column("number", BigInteger, primary_key=True),
+    Column("user_id", String, nullable=False),
+)
+
 # Entry n brings a database from version n to version n + 1. Entries are never changed, only added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -46,5 +54,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX users_by_creation ON users (created_at, id)",
         "CREATE INDEX users_by_status ON users (status, created_at, id)",
+    ),
+    (
+        "CREATE TABLE user_numbers (number INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL UNIQUE)",
+        "INSERT INTO user_numbers (user_id) SELECT id FROM users ORDER BY created_at, id",
     ),
 )

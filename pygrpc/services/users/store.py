@@ -124,6 +124,19 @@ class UserStore(Protocol):
             status: Only users with this status; 0 is any.
         """
 
+    async def numbers(self, user_ids: Sequence[str]) -> dict[str, int]:
+        """Returns the numbers that clients of the unversioned contract know users by; removed users have none.
+
+        Numbers begin at 1, grow in the order of creation, and are never used again.
+        """
+
+    async def get_numbered(self, number: int) -> StoredUser:
+        """Returns the user of a number.
+
+        Raises:
+            UserNotFound: There is none; it names the number.
+        """
+
     async def close(self) -> None:
         """Waits for the writes that were begun, and lets go of the storage."""
 
