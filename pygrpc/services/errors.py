@@ -67,6 +67,10 @@ class RequestError(Exception):
             status.details.append(packed)
         return status
 
+    def as_abort(self) -> tuple[StatusCode, str, tuple[tuple[str, bytes], ...]]:
+        """Returns the error as the arguments of `context.abort`."""
+        return self.code, self.message, ((DETAILS_KEY, self.as_status().SerializeToString()),)
+
 
 def invalid(violations: Sequence[Violation]) -> RequestError:
     """Returns the error of a request that breaks rules: INVALID_ARGUMENT with BadRequest.
@@ -120,8 +124,7 @@ async def answering(
         failure = translated(error)
         if failure is None:
             raise
-        trailers = ((DETAILS_KEY, failure.as_status().SerializeToString()),)
-        await context.abort(failure.code, failure.message, trailers)
+        await context.abort(*failure.as_abort())
 
 
 def require(violations: Sequence[Violation]) -> None:

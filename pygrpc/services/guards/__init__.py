@@ -1,0 +1,23 @@
+"""Guards of a server: interceptors for `pygrpc.aio.server`, each of which can be used alone."""
+
+from pygrpc.services.guards.authentication import HEALTH, REFLECTION, Access, Authentication
+from pygrpc.services.guards.calls import GuardError, Identity, current_identity, current_request_id, identified
+from pygrpc.services.guards.certificates import Certificates
+from pygrpc.services.guards.jwt_tokens import JwtTokens
+from pygrpc.services.guards.tokens import StaticTokens, Tokens
+
+__all__ = [
+    "HEALTH",
+    "REFLECTION",
+    "Access",
+    "Authentication",
+    "Certificates",
+    "GuardError",
+    "Identity",
+    "JwtTokens",
+    "StaticTokens",
+    "Tokens",
+    "current_identity",
+    "current_request_id",
+    "identified",
+]
