@@ -1,9 +1,11 @@
 """Guards of a server: interceptors for `pygrpc.aio.server`, each of which can be used alone."""
 
 from pygrpc.services.guards.authentication import HEALTH, REFLECTION, Access, Authentication
+from pygrpc.services.guards.buckets import Rate
 from pygrpc.services.guards.calls import GuardError, Identity, current_identity, current_request_id, identified
 from pygrpc.services.guards.certificates import Certificates
 from pygrpc.services.guards.jwt_tokens import JwtTokens
+from pygrpc.services.guards.rates import RateLimit
 from pygrpc.services.guards.tokens import StaticTokens, Tokens
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "GuardError",
     "Identity",
     "JwtTokens",
+    "Rate",
+    "RateLimit",
     "StaticTokens",
     "Tokens",
     "current_identity",
