@@ -6,6 +6,8 @@ from pygrpc.services.guards.calls import GuardError, Identity, current_identity,
 from pygrpc.services.guards.certificates import Certificates
 from pygrpc.services.guards.jwt_tokens import JwtTokens
 from pygrpc.services.guards.logs import AccessLog, JsonFormatter
+from pygrpc.services.guards.metrics import Metrics, methods_of
+from pygrpc.services.guards.metrics_endpoint import MetricsEndpoint
 from pygrpc.services.guards.rates import RateLimit
 from pygrpc.services.guards.request_ids import PropagatedRequestIds, RequestIds
 from pygrpc.services.guards.tokens import StaticTokens, Tokens
@@ -21,6 +23,8 @@ __all__ = [
     "Identity",
     "JsonFormatter",
     "JwtTokens",
+    "Metrics",
+    "MetricsEndpoint",
     "PropagatedRequestIds",
     "Rate",
     "RateLimit",
@@ -30,4 +34,5 @@ __all__ = [
     "current_identity",
     "current_request_id",
     "identified",
+    "methods_of",
 ]
