@@ -1,7 +1,18 @@
-"""Guards of a server: interceptors for `pygrpc.aio.server`, each of which can be used alone."""
+"""Guards of a server: who calls, how often, under which id; what is logged, counted and kept.
+
+Each is an interceptor for `pygrpc.aio.server`, and can be used alone. Together they stand in this order, because each
+sees only what those before it let pass::
+
+    server = pygrpc.aio.server(interceptors=[
+        RequestIds(), AccessLog(), Metrics(), Authentication(...), RateLimit(...), Cache(...)
+    ])
+
+See docs/guards.md.
+"""
 
 from pygrpc.services.guards.authentication import HEALTH, REFLECTION, Access, Authentication
 from pygrpc.services.guards.buckets import Rate
+from pygrpc.services.guards.cache import Cache, Cached
 from pygrpc.services.guards.calls import GuardError, Identity, current_identity, current_request_id, identified
 from pygrpc.services.guards.certificates import Certificates
 from pygrpc.services.guards.jwt_tokens import JwtTokens
@@ -18,6 +29,8 @@ __all__ = [
     "Access",
     "AccessLog",
     "Authentication",
+    "Cache",
+    "Cached",
     "Certificates",
     "GuardError",
     "Identity",
