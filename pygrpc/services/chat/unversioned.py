@@ -36,7 +36,12 @@ class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
     async def CreateRoom(self, request: chat_pb2.CreateRoomRequest, context: _Context) -> chat_pb2.Room:
         """Opens a room."""
         async with errors.answering(context):
-            return _room(await self._rooms.create(request.name, request.description, request.created_by))
+            try:
+                return _room(await self._rooms.create(request.name, request.description, request.created_by))
+            except RequestError as error:
+                if request.name and request.created_by:
+                    raise
+                raise RequestError(error.code, "Room name and creator are required", *error.details) from None
 
     async def ListRooms(self, request: chat_pb2.ListRoomsRequest, context: _Context) -> chat_pb2.ListRoomsResponse:
         """Returns some rooms, in the order in which they were opened."""

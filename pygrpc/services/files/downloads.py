@@ -16,14 +16,14 @@ async def pieces(storage: Storage, file: StoredFile, offset: int, size: int) -> 
     A file that is read from its first byte on is compared with its checksum before the last piece is handed out.
 
     Raises:
-        RequestError: OFFSET_BEYOND_FILE, FILE_DAMAGED.
+        RequestError: OFFSET_BEYOND_FILE, FILE_DAMAGED, FILE_LOST.
     """
     if offset > file.size:
         raise errors.offset_beyond_file(file.size)
     try:
         blob = await storage.open_blob(file.blob)
     except BlobMissing:
-        raise errors.file_damaged() from None
+        raise errors.file_lost() from None
     digest = hashlib.sha256() if offset == 0 else None
     try:
         while offset < file.size:

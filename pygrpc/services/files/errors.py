@@ -94,7 +94,7 @@ def size_mismatch(announced: int, received: int) -> Rejected:
 
 def chunks_missing(announced: int, received: int) -> Rejected:
     """Fewer chunks have come than were announced."""
-    message = f"{announced} chunks were announced, and {received} came"
+    message = f"Missing chunks: expected {announced}, got {received}"
     return Rejected(StatusCode.DATA_LOSS, message, _info("CHUNKS_MISSING"))
 
 
@@ -108,6 +108,11 @@ def file_damaged() -> RequestError:
     """The stored bytes are not those that were uploaded."""
     message = "the stored bytes of the file are damaged"
     return RequestError(StatusCode.DATA_LOSS, message, _info("FILE_DAMAGED"))
+
+
+def file_lost() -> RequestError:
+    """There are no stored bytes although there is a file."""
+    return RequestError(StatusCode.DATA_LOSS, "the stored bytes of the file are gone", _info("FILE_LOST"))
 
 
 def translated(error: Exception) -> RequestError | None:

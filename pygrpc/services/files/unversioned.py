@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, TypeAlias
 
-from pygrpc import aio
-from pygrpc.services.errors import Violation, invalid, require
+from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo
+
+from pygrpc import StatusCode, aio
+from pygrpc.services.errors import RequestError, Violation, answering, invalid, require
 from pygrpc.services.files import callers, downloads, errors, validation
 from pygrpc.services.files.callers import Identify
 from pygrpc.services.files.catalog import DatabaseCatalog
@@ -51,7 +53,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
     ) -> file_pb2.UploadResponse:
         """Stores a file that comes in chunks."""
         async with (
-            errors.answering(context),
+            _answering(context),
             aclosing(in_time(request_iterator, self._limits.idle_seconds)) as chunks,
         ):
             first = await anext(chunks, None)
@@ -82,7 +84,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
         self, request: file_pb2.DownloadRequest, context: _Context
     ) -> AsyncIterator[file_pb2.FileChunk]:
         """Streams a file."""
-        async with errors.answering(context):
+        async with _answering(context):
             file = await self._readable(request.file_id, context)
             # A client learns the name from the chunks, so that an empty file has one too.
             total = max(1, -(-file.size // CHUNK_SIZE))
@@ -101,7 +103,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
 
     async def ListFiles(self, request: file_pb2.ListFilesRequest, context: _Context) -> file_pb2.ListFilesResponse:
         """Returns files that the caller may see."""
-        async with errors.answering(context):
+        async with _answering(context):
             require(list(validation.check_unversioned_list(request, self._limits)))
             found, total = await self._catalog.page(
                 self._caller(context, request.user_id),
@@ -113,7 +115,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
 
     async def DeleteFile(self, request: file_pb2.DeleteFileRequest, context: _Context) -> file_pb2.DeleteFileResponse:
         """Removes a file."""
-        async with errors.answering(context):
+        async with _answering(context):
             require(
                 [
                     *validation.check_id(request.file_id),
@@ -126,7 +128,7 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
 
     async def GetFileInfo(self, request: file_pb2.GetFileInfoRequest, context: _Context) -> file_pb2.FileInfo:
         """Returns what is known about one file."""
-        async with errors.answering(context):
+        async with _answering(context):
             return described(await self._readable(request.file_id, context))
 
     def _caller(self, context: _Context, claimed: str = "") -> str:
@@ -142,6 +144,30 @@ class UnversionedFileService(file_pb2_grpc.FileServiceServicer):
     def _announced(self, first: file_pb2.FileChunk, owner: str) -> Announced:
         name = validation.clean_name(first.filename)
         return Announced(first.file_id, owner, name, content_type_of(name), VISIBILITY_PUBLIC, resumable=False)
+
+
+def _answering(context: _Context) -> AbstractAsyncContextManager[None]:
+    """Ends the call with the right status if the body raises an error."""
+    return answering(context, _translated)
+
+
+def _translated(error: Exception) -> RequestError | None:
+    """Returns the status of an error: that of file.v1, in the words of this contract."""
+    failure = errors.translated(error)
+    details = () if failure is None else failure.details
+    reason = next((each.reason for each in details if isinstance(each, ErrorInfo)), "")
+    resource = next((each.resource_name for each in details if isinstance(each, ResourceInfo)), "")
+    match reason:
+        case "FILE_NOT_FOUND":
+            return RequestError(StatusCode.NOT_FOUND, f"File {resource} not found", *details)
+        case "NOT_OWNER":
+            return RequestError(StatusCode.PERMISSION_DENIED, "Permission denied", *details)
+        case "CHECKSUM_MISMATCH":
+            return RequestError(StatusCode.DATA_LOSS, "Checksum verification failed", *details)
+        case "FILE_LOST":
+            return RequestError(StatusCode.INTERNAL, "File data not found on disk", *details)
+        case _:
+            return failure
 
 
 def described(file: StoredFile) -> file_pb2.FileInfo:

@@ -79,6 +79,10 @@ async def test_errors_with_a_status(client_aio: ModuleType) -> None:
         old = server.old
         failure = await failure_of(old.CreateRoom(chat_pb2.CreateRoomRequest(description="d")), client_aio)
         assert failure.violations == {"name": "must not be empty", "created_by": "must not be empty"}
+        assert (failure.code, failure.message) == ("INVALID_ARGUMENT", "Room name and creator are required")
+        request = chat_pb2.CreateRoomRequest(name="n" * 1000, created_by="ann")
+        failure = await failure_of(old.CreateRoom(request), client_aio)
+        assert failure.message.startswith("name must not be longer than")
         for call in (
             old.JoinRoom(chat_pb2.JoinRoomRequest(room_id="none", user_id="ann")).read(),
             old.GetRoomHistory(chat_pb2.GetRoomHistoryRequest(room_id="none")),

@@ -241,3 +241,31 @@ async def test_a_missing_file(client_aio: ModuleType, tmp_path: Path, method: st
     async with running(client_aio, tmp_path) as server:
         failure = await failure_of(getattr(server.old, method)(request_), client_aio)
         assert reason(failure) == ("NOT_FOUND", "FILE_NOT_FOUND")
+
+
+async def test_errors_have_the_texts_that_clients_know(client_aio: ModuleType, tmp_path: Path) -> None:
+    async with running(client_aio, tmp_path) as server:
+
+        async def said(call: Any) -> tuple[str, str]:
+            failure = await failure_of(call, client_aio)
+            return failure.code, failure.message
+
+        old = server.old
+        for call in (
+            old.GetFileInfo(old_pb2.GetFileInfoRequest(file_id="none")),
+            old.DownloadFile(old_pb2.DownloadRequest(file_id="none")).read(),
+            old.DeleteFile(old_pb2.DeleteFileRequest(file_id="none")),
+        ):
+            assert await said(call) == ("NOT_FOUND", "File none not found")
+        chunks = old_chunks(b"x" * 2500)
+        call = old.UploadFile(iter(chunks[:2]), metadata=ANN)
+        assert await said(call) == ("DATA_LOSS", "Missing chunks: expected 3, got 2")
+        call = old.UploadFile(iter(old_chunks(DATA, checksum="0" * 64)), metadata=ANN)
+        assert await said(call) == ("DATA_LOSS", "Checksum verification failed")
+        stored = await old.UploadFile(iter(chunks), metadata=ANN)
+        call = old.DeleteFile(old_pb2.DeleteFileRequest(file_id=stored.file_id, user_id="bob"))
+        assert await said(call) == ("PERMISSION_DENIED", "Permission denied")
+        [blob] = server.blobs()
+        (tmp_path / "blobs" / blob).unlink()
+        call = old.DownloadFile(old_pb2.DownloadRequest(file_id=stored.file_id)).read()
+        assert await said(call) == ("INTERNAL", "File data not found on disk")

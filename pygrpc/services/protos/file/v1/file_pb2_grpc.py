@@ -98,7 +98,8 @@ class FileServiceServicer:
 
     def DownloadFile(self, request, context):
         """Streams a file, from an offset: first what is known about it, then its bytes in order. A download that broke off is
-        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED): the stored bytes are not those that were uploaded.
+        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED, FILE_LOST): the stored bytes are not those that were
+        uploaded, or are gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,7 +211,8 @@ class FileService:
     @staticmethod
     def DownloadFile(request, target, options=(), channel_credentials=None, call_credentials=None, insecure=False, compression=None, wait_for_ready=None, timeout=None, metadata=None):
         """Streams a file, from an offset: first what is known about it, then its bytes in order. A download that broke off is
-        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED): the stored bytes are not those that were uploaded.
+        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED, FILE_LOST): the stored bytes are not those that were
+        uploaded, or are gone.
         """
         return grpc.experimental.unary_stream(
             request, target, '/file.v1.FileService/DownloadFile',

@@ -116,7 +116,8 @@ class FileServiceStub(_Stub[_Channel]):
     """Gives an unfinished upload up. ABORTED (UPLOAD_BUSY): a call sends it at the moment; cancel that first."""
     DownloadFile: _t.ClassVar[_UnaryStream[file_dot_v1_dot_file__pb2.DownloadFileRequest, file_dot_v1_dot_file__pb2.DownloadFileResponse]]
     """Streams a file, from an offset: first what is known about it, then its bytes in order. A download that broke off is
-    resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED): the stored bytes are not those that were uploaded.
+    resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED, FILE_LOST): the stored bytes are not those that were
+    uploaded, or are gone.
     """
     ListFiles: _t.ClassVar[_UnaryUnary[file_dot_v1_dot_file__pb2.ListFilesRequest, file_dot_v1_dot_file__pb2.ListFilesResponse]]
     """Returns one page of the files of the caller, or the public files of somebody else, in the order of their upload."""
@@ -146,7 +147,8 @@ class FileServiceServicer:
         """Gives an unfinished upload up. ABORTED (UPLOAD_BUSY): a call sends it at the moment; cancel that first."""
     def DownloadFile(self, request: file_dot_v1_dot_file__pb2.DownloadFileRequest, context: _Context, /) -> _t.Iterator[file_dot_v1_dot_file__pb2.DownloadFileResponse] | _t.AsyncIterator[file_dot_v1_dot_file__pb2.DownloadFileResponse] | _t.Awaitable[None]:
         """Streams a file, from an offset: first what is known about it, then its bytes in order. A download that broke off is
-        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED): the stored bytes are not those that were uploaded.
+        resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED, FILE_LOST): the stored bytes are not those that were
+        uploaded, or are gone.
         """
     def ListFiles(self, request: file_dot_v1_dot_file__pb2.ListFilesRequest, context: _Context, /) -> file_dot_v1_dot_file__pb2.ListFilesResponse | _t.Awaitable[file_dot_v1_dot_file__pb2.ListFilesResponse]:
         """Returns one page of the files of the caller, or the public files of somebody else, in the order of their upload."""
@@ -178,7 +180,8 @@ class FileService:
     """Gives an unfinished upload up. ABORTED (UPLOAD_BUSY): a call sends it at the moment; cancel that first."""
     DownloadFile: _t.ClassVar[_Call[file_dot_v1_dot_file__pb2.DownloadFileRequest, _t.Iterator[file_dot_v1_dot_file__pb2.DownloadFileResponse]]]
     """Streams a file, from an offset: first what is known about it, then its bytes in order. A download that broke off is
-    resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED): the stored bytes are not those that were uploaded.
+    resumed by asking for the rest. DATA_LOSS (FILE_DAMAGED, FILE_LOST): the stored bytes are not those that were
+    uploaded, or are gone.
     """
     ListFiles: _t.ClassVar[_Call[file_dot_v1_dot_file__pb2.ListFilesRequest, file_dot_v1_dot_file__pb2.ListFilesResponse]]
     """Returns one page of the files of the caller, or the public files of somebody else, in the order of their upload."""
