@@ -358,3 +358,58 @@ async def test_two_clients_create_at_once(client_aio: ModuleType) -> None:
 def test_the_contract_is_served_whole() -> None:
     methods = user_pb2.DESCRIPTOR.services_by_name["UserService"].methods
     assert all(method.name in vars(UnversionedUserService) for method in methods)
+
+
+def test_the_contract_field_for_field() -> None:
+    fields = {
+        message.name: [(field.number, field.name, field.type, field.is_repeated) for field in message.fields]
+        for message in user_pb2.DESCRIPTOR.message_types_by_name.values()
+    }
+    text, int64, int32, bool_, message = 9, 3, 5, 8, 11
+    user_id = (1, "user_id", int32, False)
+    assert fields == {
+        "User": [
+            (1, "id", int32, False),
+            (2, "name", text, False),
+            (3, "email", text, False),
+            (4, "created_at", int64, False),
+            (5, "updated_at", int64, False),
+        ],
+        "GetUserRequest": [user_id],
+        "CreateUserRequest": [(1, "name", text, False), (2, "email", text, False)],
+        "UpdateUserRequest": [user_id, (2, "name", text, False), (3, "email", text, False)],
+        "DeleteUserRequest": [user_id],
+        "DeleteUserResponse": [(1, "success", bool_, False), (2, "message", text, False)],
+        "ListUsersRequest": [(1, "page_size", int32, False), (2, "offset", int32, False)],
+        "WatchUserRequest": [user_id],
+        "UserEvent": [
+            (1, "event_type", text, False),
+            (2, "user", message, False),
+            (3, "timestamp", int64, False),
+        ],
+        "CreateMultipleUsersResponse": [
+            (1, "created_count", int32, False),
+            (2, "user_ids", int32, True),
+            (3, "errors", text, True),
+        ],
+        "ChatMessage": [
+            user_id,
+            (2, "username", text, False),
+            (3, "message", text, False),
+            (4, "timestamp", int64, False),
+        ],
+    }
+    methods = {
+        method.name: (method.client_streaming, method.server_streaming)
+        for method in user_pb2.DESCRIPTOR.services_by_name["UserService"].methods
+    }
+    assert methods == {
+        "GetUser": (False, False),
+        "CreateUser": (False, False),
+        "UpdateUser": (False, False),
+        "DeleteUser": (False, False),
+        "ListUsers": (False, True),
+        "WatchUser": (False, True),
+        "CreateMultipleUsers": (True, False),
+        "ChatWithUsers": (True, True),
+    }
