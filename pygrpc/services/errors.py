@@ -18,7 +18,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from pygrpc import StatusCode, aio
-from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
+from pygrpc.services.outbox import ChangesMissed, ReaderTooSlow, ShuttingDown
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +102,9 @@ def common(error: Exception, domain: str, store: str) -> RequestError | None:
         case ReaderTooSlow():
             info = ErrorInfo(reason="READER_TOO_SLOW", domain=domain)
             return RequestError(StatusCode.RESOURCE_EXHAUSTED, "the client reads too slowly", info)
+        case ChangesMissed():
+            info = ErrorInfo(reason="CHANGES_MISSED", domain=domain)
+            return RequestError(StatusCode.UNAVAILABLE, "the server has missed changes: begin anew", info)
         case ShuttingDown():
             info = ErrorInfo(reason="SHUTTING_DOWN", domain=domain)
             return RequestError(StatusCode.UNAVAILABLE, "the server is shutting down", info)

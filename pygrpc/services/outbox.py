@@ -17,6 +17,10 @@ class ReaderTooSlow(OutboxClosed):
     """More was put in than the reader took out, and there was no more room."""
 
 
+class ChangesMissed(OutboxClosed):
+    """What should come next is not kept any more: the reader has to begin anew."""
+
+
 class ShuttingDown(OutboxClosed):
     """The server is about to stop."""
 

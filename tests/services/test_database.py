@@ -39,7 +39,7 @@ async def failure_of_opening(database: str) -> str:
         ("{tmp}", "unable to open database file"),
         ("{tmp}/text", "file is not a database"),
         ("sqlite:///file:{tmp}/old?mode=ro&uri=true", "attempt to write a readonly database"),
-        ("{tmp}/newer", "its schema has version 99, and this program knows only up to 2"),
+        ("{tmp}/newer", "its schema has version 99, and this program knows only up to "),
     ],
 )
 async def test_a_file_that_cannot_be_used(tmp_path: Path, database: str, reason: str) -> None:

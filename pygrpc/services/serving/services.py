@@ -77,14 +77,14 @@ async def _users(shared: Shared) -> AsyncIterator[Opened]:
         stack.push_async_callback(store.close)
         passwords = Passwords()
         stack.callback(passwords.close)
-        service = UserService(store, passwords)
+        service = UserService(store, passwords, fanout=shared.fanout)
 
         def add_to(server: aio.Server) -> None:
             user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
             unversioned = UnversionedUserService(store, service.events, service.chat)
             unversioned_user_pb2_grpc.add_UserServiceServicer_to_server(unversioned, server)
 
-        yield Opened(add_to, service.shut_down, (Dependency("user database", store.check),))
+        yield Opened(add_to, service.shut_down, (Dependency("user database", store.check), *shared.fanout_needed()))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ How the parts fit together:
     errors      what went wrong, as a status with details
     store       what the service needs of a storage; database implements it, schema has the tables
     passwords   Argon2id hashes
-    events      committed changes on their way to those who watch
+    events      committed changes of all processes on their way to those who watch
     chat        messages on their way to those who chat
 
 What all services share is beside this package: errors, outbox, database and dialects of pygrpc.services.

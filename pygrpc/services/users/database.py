@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pygrpc.services.database import DatabaseStore
 from pygrpc.services.dialects import Dialect
 from pygrpc.services.protos.user.v1 import user_pb2
-from pygrpc.services.users.schema import MIGRATIONS, user_numbers, users
+from pygrpc.services.users.schema import MIGRATIONS, changes, user_numbers, users
 from pygrpc.services.users.store import (
     Change,
     EmailTaken,
@@ -27,6 +26,12 @@ from pygrpc.services.users.store import (
 
 # The most ids in one query: databases bound the number of parameters.
 _PIECE = 500
+CREATED = user_pb2.USER_EVENT_TYPE_CREATED
+UPDATED = user_pb2.USER_EVENT_TYPE_UPDATED
+DELETED = user_pb2.USER_EVENT_TYPE_DELETED
+# The log keeps so many changes, and the old ones are removed once for so many new ones.
+_KEEP = 10_000
+_PRUNE_EVERY = 1000
 _DETAILS = ("profile", "tags", "metadata", "phone", "phone_number", "slack_id")
 
 
@@ -72,8 +77,17 @@ class DatabaseUserStore(DatabaseStore):
         """See UserStore."""
         return await self._finish(self._get_numbered(number))
 
+    async def after(self, position: int, limit: int) -> list[Change]:
+        """See UserStore."""
+        return await self._finish(self._after(position, limit))
+
+    async def latest(self) -> int:
+        """See UserStore."""
+        return await self._finish(self._last())
+
     async def _create(self, new_users: Sequence[NewUser]) -> list[user_pb2.User | EmailTaken]:
         results: list[user_pb2.User | EmailTaken] = []
+        events = []
         async with self._write() as connection:
             for new in new_users:
                 taken = await _address_taken(connection, new.user)
@@ -90,7 +104,8 @@ class DatabaseUserStore(DatabaseStore):
                 await connection.execute(insert(users).values(row | {"updated_at": now, "revision": 1}))
                 await connection.execute(insert(user_numbers).values(user_id=user.id))
                 results.append(user)
-                self._tell([_change(user_pb2.USER_EVENT_TYPE_CREATED, user, user.created_at, 1)])
+                events.append((user_pb2.UserEvent(event_type=CREATED, user=user, timestamp=user.created_at), 1))
+            await self._add(connection, events)
         return results
 
     async def _get(self, user_id: str) -> StoredUser:
@@ -100,16 +115,18 @@ class DatabaseUserStore(DatabaseStore):
     async def _update(self, user_id: str, change: Callable[[user_pb2.User], None]) -> user_pb2.User:
         async with self._write() as connection:
             user, revision = await _fetch(connection, user_id)
-            before = user.updated_at.ToMicroseconds()
+            before, address = user.updated_at.ToMicroseconds(), user.email
             change(user)
-            taken = await _address_taken(connection, user)
-            if taken is not None:
-                raise taken
+            if user.email != address:
+                taken = await _address_taken(connection, user)
+                if taken is not None:
+                    raise taken
             now = max(self._clock(), before + 1)
             user.updated_at.FromMicroseconds(now)
             row = _columns(user) | {"updated_at": now, "revision": revision + 1}
             await connection.execute(update(users).where(users.c.id == user_id).values(row))
-            self._tell([_change(user_pb2.USER_EVENT_TYPE_UPDATED, user, user.updated_at, revision + 1)])
+            event = user_pb2.UserEvent(event_type=UPDATED, user=user, timestamp=user.updated_at)
+            await self._add(connection, [(event, revision + 1)])
         return user
 
     async def _delete(self, user_id: str) -> None:
@@ -117,9 +134,9 @@ class DatabaseUserStore(DatabaseStore):
             user, revision = await _fetch(connection, user_id)
             await connection.execute(delete(users).where(users.c.id == user_id))
             await connection.execute(delete(user_numbers).where(user_numbers.c.user_id == user_id))
-            now = Timestamp()
-            now.FromMicroseconds(self._clock())
-            self._tell([_change(user_pb2.USER_EVENT_TYPE_DELETED, user, now, revision + 1)])
+            event = user_pb2.UserEvent(event_type=DELETED, user=user)
+            event.timestamp.FromMicroseconds(self._clock())
+            await self._add(connection, [(event, revision + 1)])
 
     async def _page(self, limit: int, after: Position | None, offset: int, status: int) -> list[user_pb2.User]:
         query = select(users).order_by(users.c.created_at, users.c.id).limit(limit).offset(offset)
@@ -146,6 +163,35 @@ class DatabaseUserStore(DatabaseStore):
         if row is None:
             raise UserNotFound(str(number))
         return StoredUser(_user(row), row.revision)
+
+    async def _add(self, connection: AsyncConnection, events: Sequence[tuple[user_pb2.UserEvent, int]]) -> None:
+        """Adds events, each with the new revision of its user, to the log of changes."""
+        if not events:
+            return
+        rows = [{"revision": revision, "event": event.SerializeToString()} for event, revision in events]
+        # The last change is never removed, so that positions go on from it.
+        next_one = select(func.coalesce(func.max(changes.c.position), 0) + 1).scalar_subquery()
+        first_row = insert(changes).values(position=next_one, **rows[0]).returning(changes.c.position)
+        first = (await connection.execute(first_row)).scalar_one()
+        rest = [{"position": first + number, **row} for number, row in enumerate(rows[1:], 1)]
+        if rest:
+            await connection.execute(insert(changes), rest)
+        last = first + len(rest)
+        if last // _PRUNE_EVERY > (first - 1) // _PRUNE_EVERY:
+            await connection.execute(delete(changes).where(changes.c.position <= last - _KEEP))
+        self._tell([Change(event, revision, first + number) for number, (event, revision) in enumerate(events)])
+
+    async def _after(self, position: int, limit: int) -> list[Change]:
+        query = select(changes).where(changes.c.position > position).order_by(changes.c.position).limit(limit)
+        async with self._read() as connection:
+            return [
+                Change(user_pb2.UserEvent.FromString(row.event), row.revision, row.position)
+                for row in await connection.execute(query)
+            ]
+
+    async def _last(self) -> int:
+        async with self._read() as connection:
+            return (await connection.execute(select(func.max(changes.c.position)))).scalar_one() or 0
 
     def _next_time(self) -> int:
         """Returns the time of a creation: each one is later than the last, so that lists keep the order of creation."""
@@ -191,7 +237,3 @@ def _user(row: Row[Any]) -> user_pb2.User:
     user.created_at.FromMicroseconds(row.created_at)
     user.updated_at.FromMicroseconds(row.updated_at)
     return user
-
-
-def _change(kind: user_pb2.UserEventType, user: user_pb2.User, at: Timestamp, revision: int) -> Change:
-    return Change(user_pb2.UserEvent(event_type=kind, user=user, timestamp=at), revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -34,6 +34,17 @@ user_numbers = Table(
     Column("user_id", String, nullable=False),
 )
 
+# The last changes, for those who watch users.
+changes = Table(
+    "user_changes",
+    metadata,
+    # Without gaps, in the order of the commits.
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    # A UserEvent, serialized.
+    Column("event", LargeBinary, nullable=False),
+)
+
 # Entry n brings a database from version n to version n + 1. Entries are never changed, only added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -58,5 +69,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE user_numbers (number INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL UNIQUE)",
         "INSERT INTO user_numbers (user_id) SELECT id FROM users ORDER BY created_at, id",
+    ),
+    (
+        """
+        CREATE TABLE user_changes (
+            position INTEGER NOT NULL PRIMARY KEY,
+            revision INTEGER NOT NULL,
+            event BLOB NOT NULL
+        )
+        """,
     ),
 )

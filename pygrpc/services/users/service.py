@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from pygrpc import aio
 from pygrpc.services.errors import RequestError, invalid, require
+from pygrpc.services.fanout import Fanout
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from pygrpc.services.users import batches, errors, fields, paging, validation
 from pygrpc.services.users.chat import ChatRoom, Said, Words
@@ -30,8 +31,7 @@ _Context: TypeAlias = aio.ServicerContext[Any, Any]
 class UserService(user_pb2_grpc.UserServiceServicer):
     """Serves the RPCs of protos/user/v1/user.proto, which says what each of them does.
 
-    One instance belongs to one event loop. The store's changes are seen by the watchers of this instance only: a second
-    server on the same file has watchers of its own.
+    One instance belongs to one event loop. Its watchers see the changes of all instances on the same database.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         *,
         limits: Limits | None = None,
         queue_limit: int = 256,
+        poll: float = 0.25,
+        fanout: Fanout | None = None,
     ) -> None:
         """Makes the service on an open store.
 
@@ -49,13 +51,14 @@ class UserService(user_pb2_grpc.UserServiceServicer):
             passwords: Hashes passwords. The caller closes it.
             limits: The largest requests that are accepted.
             queue_limit: The most events or messages that wait for one client of WatchUser or UserChat.
+            poll: How often to look for changes of other processes, in seconds, while no hints come from there.
+            fanout: Passes hints on between processes. The caller opens it before and closes it after the service.
         """
         self._store = store
         self._passwords = passwords
         self._limits = limits or Limits()
-        self.events = UserEvents(queue_limit)
+        self.events = UserEvents(store, queue_limit, poll=poll, fanout=fanout)
         self.chat = ChatRoom(queue_limit)
-        store.listen(self.events.publish)
 
     def shut_down(self) -> None:
         """Ends the calls that would not end by themselves, so that a graceful stop need not wait for them."""
@@ -115,7 +118,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         """Streams the state of a user and then its changes."""
         async with errors.answering(context):
             require(validation.check_id(request.id, self._limits))
-            async with aclosing(self.events.follow(self._store, request.id)) as events:
+            async with aclosing(self.events.follow(request.id)) as events:
                 async for event in events:
                     await context.write(event)
 

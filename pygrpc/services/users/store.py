@@ -65,20 +65,32 @@ class Position(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A committed change. The event is shared by all who see it: it must not be modified."""
+    """A committed change. The event is shared by all who see it: it must not be modified.
+
+    Attributes:
+        event: What watchers are told.
+        revision: Of the user.
+        position: Grows by one with each change of the whole store, in the order of the commits.
+    """
 
     event: user_pb2.UserEvent
     revision: int
+    position: int
 
 
 class UserStore(Protocol):
-    """A storage for users.
+    """A storage for users, that several processes may share.
 
     A method that writes returns after the change is durable. Once begun, a write is finished even if the task that
-    asked for it is cancelled, so that the listeners hear of every change that was made.
+    asked for it is cancelled, so that the listeners hear of every change that was made. There is a log of the last
+    changes, some thousands at least.
 
     Every method may raise StoreError.
     """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to it."""
 
     def listen(self, listener: Callable[[list[Change]], None]) -> None:
         """Calls `listener` with the changes of each commit of this store, after it and in the order of the commits."""
@@ -136,6 +148,12 @@ class UserStore(Protocol):
         Raises:
             UserNotFound: There is none; it names the number.
         """
+
+    async def after(self, position: int, limit: int) -> list[Change]:
+        """Returns the first changes behind a position that are still in the log."""
+
+    async def latest(self) -> int:
+        """Returns the position of the last change, 0 if there is none."""
 
     async def close(self) -> None:
         """Waits for the writes that were begun, and lets go of the storage."""

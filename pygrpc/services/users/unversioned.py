@@ -107,7 +107,7 @@ class UnversionedUserService(user_pb2_grpc.UserServiceServicer):
         """Streams the state of a user and then its changes."""
         async with self._answering(context, request.user_id):
             stored = await self._store.get_numbered(request.user_id)
-            async with aclosing(self._events.follow(self._store, stored.user.id)) as events:
+            async with aclosing(self._events.follow(stored.user.id)) as events:
                 async for event in events:
                     await context.write(
                         user_pb2.UserEvent(
