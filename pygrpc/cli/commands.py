@@ -56,6 +56,11 @@ class Command:
 
 COMMANDS = {
     "serve": Command("run the user, chat and file services", "pygrpc.services.serving.command", "services"),
+    "users": Command(
+        "create, show, change, watch and import users", "pygrpc.services.clients.commands.users", "services"
+    ),
+    "chat": Command("open chat rooms and take part in them", "pygrpc.services.clients.commands.chat", "services"),
+    "files": Command("put files on a server and fetch them", "pygrpc.services.clients.commands.files", "services"),
     "generate": Command("generate modules, stubs and servicers from .proto files", "pygrpc.codegen.command"),
     "wire": Command("show what passes between a client and a server", "pygrpc.wire.command"),
     "load": Command("make calls to any gRPC server and report how long they take", "pygrpc.load.command"),

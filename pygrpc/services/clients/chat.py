@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Unpack
 
 from pygrpc.services.clients.chatting import ChatSession
 from pygrpc.services.clients.connection import Connection
+from pygrpc.services.clients.errors import ServiceError
 from pygrpc.services.clients.options import CallOptions
 from pygrpc.services.protos.chat.v1 import chat_pb2, chat_pb2_grpc
 
@@ -82,7 +83,14 @@ class ChatClient:
         return bool((await self._connection.unary(_Stub, "LeaveRoom", request, how)).was_member)
 
     def join(
-        self, room_id: str, user_id: str, *, username: str = "", history: int = 20, **how: Unpack[CallOptions]
+        self,
+        room_id: str,
+        user_id: str,
+        *,
+        username: str = "",
+        history: int = 20,
+        interrupted: Callable[[ServiceError | None], object] | None = None,
+        **how: Unpack[CallOptions],
     ) -> ChatSession:
         """Enters a room, as an asynchronous context manager that leaves it again.
 
@@ -91,6 +99,8 @@ class ChatClient:
             user_id: Who enters it.
             username: The name that is shown; "User_" and the user_id if empty.
             history: How many messages from before to get, up to 200.
+            interrupted: Called with the reason when the stay breaks off and is taken up again, and with None when the
+                user is back in the room.
             **how: Hold for the stay, which has no timeout, and for each call that looks up what was missed.
         """
-        return ChatSession(self._connection, room_id, user_id, username, history, how)
+        return ChatSession(self._connection, room_id, user_id, username, history, interrupted, how)

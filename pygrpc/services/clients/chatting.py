@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -62,6 +62,7 @@ class ChatSession:
         user_id: str,
         username: str,
         history_size: int,
+        interrupted: Callable[[ServiceError | None], object] | None,
         how: CallOptions,
     ) -> None:
         """For ChatClient.join."""
@@ -70,12 +71,14 @@ class ChatSession:
         self._connection = connection
         self._username = username
         self._history_size = history_size
+        self._interrupted = interrupted or (lambda error: None)
         self._how = how
-        self._received: Outbox[chat_pb2.ChatMessage] = Outbox(_QUEUE_SIZE)
+        # Each message, and whether this stay has said it.
+        self._received: Outbox[tuple[chat_pb2.ChatMessage, bool]] = Outbox(_QUEUE_SIZE)
         self._sending: deque[_Sending] = deque()
         self._to_do = asyncio.Event()
         self._inside = asyncio.Event()
-        self._leaving = False
+        self._leaving = self._away = False
         # The sequence of the last message that was received.
         self._last = 0
         self._pause = 0.0
@@ -144,8 +147,13 @@ class ChatSession:
         Raises:
             ServiceError: The stay broke off.
         """
-        async for message in self._received:
+        async for message, _ in self.marked():
             yield message
+
+    async def marked(self) -> AsyncIterator[tuple[chat_pb2.ChatMessage, bool]]:
+        """Yields the same with a mark: whether the message was sent by this stay."""
+        async for each in self._received:
+            yield each
         if self._failure is not None:
             raise self._failure
 
@@ -161,6 +169,9 @@ class ChatSession:
                         return
                     self._note(error)
                     if self._refusal is None:
+                        if self._inside.is_set():
+                            self._away = True
+                            self._interrupted(error)
                         await pacing.after(error)
                 finally:
                     self._inside.clear()
@@ -190,6 +201,9 @@ class ChatSession:
                     pacing.begin()
                     await self._catch_up()
                     self._inside.set()
+                    if self._away:
+                        self._away = False
+                        self._interrupted(None)
                     writing = asyncio.create_task(self._write(call))
                 while (response := await call.read()) is not aio.EOF:
                     pacing.progressed()
@@ -241,20 +255,23 @@ class ChatSession:
         if message.sequence <= self._last:
             return
         self._last = message.sequence
-        if message.type == chat_pb2.MESSAGE_TYPE_USER and message.user_id == self.user_id:
-            self._acknowledge(message)
+        own = self._acknowledge(message)
         if wanted:
             await self._received.wait_for_room()
-            self._received.offer(message)
+            self._received.offer((message, own))
 
-    def _acknowledge(self, message: chat_pb2.ChatMessage) -> None:
-        """Tells whoever sent a message that it is stored. The same user may speak from elsewhere, too."""
+    def _acknowledge(self, message: chat_pb2.ChatMessage) -> bool:
+        """Tells whoever sent a message that it is stored; returns whether it was sent here."""
+        # The same user may speak from elsewhere, too.
+        if message.type != chat_pb2.MESSAGE_TYPE_USER or message.user_id != self.user_id:
+            return False
         for each in self._sending:
             if each.written and each.content == message.content:
                 self._sending.remove(each)
                 if not each.stored.done():
                     each.stored.set_result(message)
-                return
+                return True
+        return False
 
     async def _write(self, call: Any) -> None:
         """Writes what is to be sent. If the call ends meanwhile, whoever reads it gets to know why."""

@@ -157,12 +157,19 @@ class Connection:
                 await asyncio.sleep(delay)
 
     async def responses(
-        self, stub: Callable[[Any], Any], method: str, request: Any, how: CallOptions, deadline: Deadline
+        self,
+        stub: Callable[[Any], Any],
+        method: str,
+        request: Any,
+        how: CallOptions,
+        deadline: Deadline,
+        pacing: Pacing,
     ) -> AsyncGenerator[Any, None]:
         """Makes a call with a stream of responses. Cancels it when the iteration is given up."""
         with self.calling(stub, method, how, deadline.left()) as begin:
             call = begin(request)
             try:
+                await _tell_answered(call, pacing)
                 await _tell_metadata(call, how)
                 async for response in call:
                     yield response
@@ -178,13 +185,13 @@ class Connection:
             The responses, and what the trailing metadata hold under `token_key`.
         """
         pacing = self.pacing()
-        # Whoever reads the page has seen nothing of it yet, so it can be asked for again.
-        pacing.begin()
         deadline = self.deadline(how)
         while True:
             try:
                 with self.calling(stub, method, how, deadline.left()) as begin:
                     call = begin(request)
+                    # The channel can't retry what was answered. But nobody has seen it yet: it can be asked for again.
+                    await _tell_answered(call, pacing)
                     found = [response async for response in call]
                     return found, str(dict(await call.trailing_metadata()).get(token_key, ""))
             except ServiceError as error:
@@ -214,6 +221,13 @@ async def _ready(channel: aio.Channel) -> None:
     while state is not ChannelConnectivity.READY:
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)
+
+
+async def _tell_answered(call: Any, pacing: Pacing) -> None:
+    """Waits until the server has begun to answer, which begins the pace, or the call is over."""
+    await call.initial_metadata()
+    if not call.done():
+        pacing.begin()
 
 
 async def _tell_metadata(call: Any, how: CallOptions) -> None:

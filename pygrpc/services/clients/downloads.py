@@ -77,7 +77,7 @@ class Download:
     async def _fetch_once(self, info: file_pb2.FileInfo, part: Part, pacing: Pacing) -> None:
         request = file_pb2.DownloadFileRequest(file_id=self._file_id, offset=part.size, chunk_size=CHUNK_SIZE)
         clock = asyncio.get_running_loop().time
-        responses = self._connection.responses(_Stub, "DownloadFile", request, self._how, Deadline(None))
+        responses = self._connection.responses(_Stub, "DownloadFile", request, self._how, Deadline(None), pacing)
         try:
             async with asyncio.timeout(self._patience) as patience, aclosing(responses):
                 async for response in responses:

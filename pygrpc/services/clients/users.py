@@ -98,7 +98,7 @@ class UserClient:
         last: user_pb2.UserEvent | None = None
         while True:
             try:
-                responses = self._connection.responses(_Stub, "WatchUser", request, how, deadline)
+                responses = self._connection.responses(_Stub, "WatchUser", request, how, deadline, pacing)
                 async with aclosing(responses) as events:
                     async for event in events:
                         pacing.progressed()
@@ -125,7 +125,7 @@ class UserClient:
         The chat keeps no messages, so there is nothing to take up again: rooms that do are in `ChatClient`.
         """
         deadline = self._connection.deadline({"timeout": how.get("timeout")})
-        responses = self._connection.responses(_Stub, "UserChat", messages, how, deadline)
+        responses = self._connection.responses(_Stub, "UserChat", messages, how, deadline, self._connection.pacing())
         async with aclosing(responses) as received:
             async for message in received:
                 yield message
