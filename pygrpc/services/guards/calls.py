@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class GuardedCall:
         "responses",
     )
 
-    def __init__(self, details: Details, task: asyncio.Task[Any] | None) -> None:
+    def __init__(self, details: Details, task: asyncio.Task[Any]) -> None:
         """Begins with nothing known.
 
         Args:
@@ -135,16 +136,18 @@ class GuardedCall:
         self.counted = False
         self.refusal: RequestError | None = None
         self.requests = self.request_bytes = self.responses = self.response_bytes = 0
-        self._task = task
+        # Weak: the context variables of the task have this object.
+        self._task = weakref.ref(task)
         self._observers: list[Observation] = []
 
     def observe(self, observation: Observation) -> None:
         """Tells the observer when the call is over, for whatever reason."""
         if not self._observers:
-            assert self._task is not None
+            task = self._task()
+            assert task is not None
             # The task runs the interceptors, waits for the request and runs the handler, so it ends with the call even
             # if there never is a handler.
-            self._task.add_done_callback(self._over)
+            task.add_done_callback(self._over)
         self._observers.append(observation)
 
     def _over(self, task: asyncio.Task[Any]) -> None:
@@ -170,8 +173,8 @@ def entered(details: Any) -> GuardedCall:
         return call
     task = asyncio.current_task()
     # The variable may be that of another call, which has made this one through a channel in the same process.
-    if call is None or call._task is not task:
-        if not hasattr(details, "add_initial_metadata"):
+    if call is None or call._task() is not task:
+        if task is None or not hasattr(details, "add_initial_metadata"):
             raise GuardError(
                 "the guards need the call details of an asyncio server of pygrpc, which an interceptor before them "
                 "has to pass on as they are, or changed by _replace()"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +12,18 @@ import pytest
 import pygrpc
 from pygrpc import StatusCode, aio
 from pygrpc.services.errors import RequestError
-from pygrpc.services.guards import GuardError, Identity, current_identity, current_request_id, identified
+from pygrpc.services.guards import (
+    AccessLog,
+    GuardError,
+    Identity,
+    Metrics,
+    Rate,
+    RateLimit,
+    RequestIds,
+    current_identity,
+    current_request_id,
+    identified,
+)
 from pygrpc.services.guards.calls import GuardedCall, Observation, Wrapped, current_call, entered, refused, remade
 from pygrpc.testing import in_process_channel
 from tests.services.guards.support import KINDS, SERVICE, Methods, guarded, path, until
@@ -159,3 +172,28 @@ def test_a_handler_is_made_of_another(kind: str) -> None:
     assert (getattr(other, kind), other.request_deserializer, other.response_serializer) == (print, str, ascii)
     assert (same.request_streaming, same.response_streaming) == (original.request_streaming, same.response_streaming)
     assert SERVICE in path(kind)
+
+
+def kept() -> list[GuardedCall]:
+    return [each for each in gc.get_objects() if isinstance(each, GuardedCall)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("observed", [True, False], ids=["observed", "alone"])
+async def test_nothing_is_left_of_a_call_that_is_over(kind: str, observed: bool) -> None:
+    """What the guards keep of a call goes with it, without the help of the garbage collector."""
+    guards = [RequestIds(), AccessLog(), Metrics()] if observed else [RequestIds()]
+    async with guarded(aio, *guards, RateLimit({"*": Rate(1, 100)})) as server:
+        await server.call(kind)
+        # Other tests may have left some, and the one above.
+        before = {id(each): each for each in kept()}
+        gc.collect()
+        gc.disable()
+        try:
+            for request in (b"x", b"abort", b"x"):
+                server.methods.seen.clear()
+                await asyncio.gather(server.call(kind, request), return_exceptions=True)
+            server.methods.seen.clear()
+            await until(lambda: all(id(each) in before for each in kept()))
+        finally:
+            gc.enable()
