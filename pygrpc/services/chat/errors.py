@@ -16,14 +16,14 @@ DOMAIN = "chat.v1.ChatService"
 _ROOM_TYPE = "chat.v1.Room"
 
 
-def too_fast(wait: float) -> RequestError:
+def too_fast(wait: int) -> RequestError:
     """Returns the error of a user who sends too much: RESOURCE_EXHAUSTED with RetryInfo.
 
     Args:
-        wait: When the next message will be accepted, in seconds from now.
+        wait: When the next message will be accepted, in nanoseconds from now.
     """
     retry = RetryInfo()
-    retry.retry_delay.FromMilliseconds(max(1, round(wait * 1000)))
+    retry.retry_delay.FromNanoseconds(wait)
     info = ErrorInfo(reason="RATE_LIMITED", domain=DOMAIN)
     return RequestError(StatusCode.RESOURCE_EXHAUSTED, "too many messages in a short time", info, retry)
 

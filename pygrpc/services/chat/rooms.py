@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pygrpc.services.buckets import Buckets, Rate
 from pygrpc.services.chat import errors, validation
 from pygrpc.services.chat.feed import ChatFeed, Reader
-from pygrpc.services.chat.rates import Rates
 from pygrpc.services.chat.store import ChatStore, Joined, Kind, Message, Page, Room, Session
 from pygrpc.services.chat.validation import Limits
 from pygrpc.services.errors import StoreError, require
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 # A process that has not been heard of for the lease is taken for dead, and those in its rooms have left.
 _LEASE_US = 15_000_000
 _RENEWALS_S = 5.0
+# For so many users it is known how fast they send.
+_USERS_KNOWN = 10_000
 
 
 class Stay:
@@ -94,7 +97,7 @@ class ChatRooms:
         self.store = store
         self.feed = ChatFeed(store, queue_limit, poll, fanout, patience=patience)
         self.server_id = str(uuid.uuid4())
-        self._rates = Rates(self.limits.rate, self.limits.burst, asyncio.get_running_loop().time)
+        self._buckets = Buckets(Rate(self.limits.rate, self.limits.burst), _USERS_KNOWN, time.monotonic_ns)
         self._tasks: set[asyncio.Future[Any]] = set()
         self._stays: set[asyncio.Future[Any]] = set()
         self._running: list[asyncio.Task[None]] = []
@@ -161,7 +164,7 @@ class ChatRooms:
         """Stores what a user says, once for each key."""
         require(validation.check_member(room_id, user_id, self.limits))
         require(validation.check_content(content, self.limits) + validation.check_key(key, self.limits))
-        wait = self._rates.take(user_id)
+        wait = self._buckets.take(user_id)
         if wait:
             raise errors.too_fast(wait)
         return await self.store.send(room_id, user_id, content, keep=self.limits.messages, key=key)

@@ -10,8 +10,8 @@ sees only what those before it let pass::
 See docs/guards.md.
 """
 
+from pygrpc.services.buckets import Rate
 from pygrpc.services.guards.authentication import HEALTH, REFLECTION, Access, Authentication
-from pygrpc.services.guards.buckets import Rate
 from pygrpc.services.guards.cache import Cache, Cached
 from pygrpc.services.guards.calls import GuardError, Identity, current_identity, current_request_id, identified
 from pygrpc.services.guards.certificates import Certificates

@@ -13,11 +13,12 @@ from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
 import pygrpc
 from pygrpc import StatusCode, aio
+from pygrpc.services.buckets import SECOND, Buckets, Rate
 from pygrpc.services.errors import RequestError
-from pygrpc.services.guards.buckets import SECOND, Buckets, Rate
 from pygrpc.services.guards.calls import (
     DOMAIN,
     GuardedCall,
+    GuardError,
     Wrapped,
     behaviour_of,
     current_call,
@@ -57,9 +58,13 @@ class RateLimit(aio.ServerInterceptor):
             clock: Gives the time in nanoseconds.
 
         Raises:
-            GuardError: Something is no method.
+            GuardError: Something is no method, or no rate.
         """
-        self._buckets = MethodTable({pattern: Buckets(rate, most_clients, clock) for pattern, rate in rates.items()})
+        try:
+            buckets = {pattern: Buckets(rate, most_clients, clock) for pattern, rate in rates.items()}
+        except ValueError as error:
+            raise GuardError(str(error)) from error
+        self._buckets = MethodTable(buckets)
         self._costs = MethodTable(costs or {})
         self._message_costs = MethodTable(message_costs or {})
         self._limited = Wrapped(self._limit_messages)

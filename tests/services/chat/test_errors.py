@@ -17,7 +17,7 @@ from pygrpc.services.outbox import ReaderTooSlow, ShuttingDown
         (NotInRoom("u", "r"), "FAILED_PRECONDITION", "NOT_IN_ROOM", "User u not in room r"),
         (KeyTaken("k"), "ALREADY_EXISTS", "KEY_TAKEN", 'another message was sent with the idempotency key "k"'),
         (TooMany("room r is full"), "RESOURCE_EXHAUSTED", "LIMIT_REACHED", "room r is full"),
-        (errors.too_fast(1.0), "RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many messages in a short time"),
+        (errors.too_fast(1_500_000_000), "RESOURCE_EXHAUSTED", "RATE_LIMITED", "too many messages in a short time"),
         (ReaderTooSlow(), "RESOURCE_EXHAUSTED", "READER_TOO_SLOW", "the client reads too slowly"),
         (ShuttingDown(), "UNAVAILABLE", "SHUTTING_DOWN", "the server is shutting down"),
         (StoreError("disk"), "UNAVAILABLE", "STORAGE_FAILED", "the chat database does not work at the moment"),

@@ -11,8 +11,8 @@ from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
 import pygrpc
 from pygrpc import aio
+from pygrpc.services.buckets import SECOND
 from pygrpc.services.guards import Authentication, GuardError, Identity, Rate, RateLimit, StaticTokens
-from pygrpc.services.guards.buckets import SECOND
 from pygrpc.services.guards.rates import address_of
 from tests.services.guards.support import KINDS, Clock, bearer, guarded, path
 
@@ -167,3 +167,8 @@ def test_the_address_of_a_client(peer: str, address: str) -> None:
 def test_a_limit_of_something_else() -> None:
     with pytest.raises(GuardError, match="names no method"):
         RateLimit({"UserService": Rate(1, 1)})
+
+
+def test_a_limit_that_is_none() -> None:
+    with pytest.raises(GuardError, match="a bucket needs more than 0 tokens"):
+        RateLimit({"*": Rate(0, 1)})

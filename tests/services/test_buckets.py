@@ -9,8 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from pygrpc.services.guards import GuardError, Rate
-from pygrpc.services.guards.buckets import SECOND, Buckets
+from pygrpc.services.buckets import SECOND, Buckets, Rate
 from tests.services.guards.support import Clock
 
 RATES = st.builds(Rate, st.floats(0.01, 1000), st.integers(1, 20))
@@ -102,5 +101,5 @@ def test_any_number_of_clients_takes_no_more_memory() -> None:
 
 @pytest.mark.parametrize(("per_second", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0), (2e9, 1)])
 def test_rates_that_are_none(per_second: Any, burst: int) -> None:
-    with pytest.raises(GuardError, match="a rate needs"):
-        Rate(per_second, burst)
+    with pytest.raises(ValueError, match="a bucket needs"):
+        Buckets(Rate(per_second, burst), 1, Clock())

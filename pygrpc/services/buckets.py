@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from pygrpc.services.guards.calls import GuardError
+from typing import NamedTuple
 
 SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """How much somebody may do.
 
     Attributes:
-        per_second: Tokens that come into a bucket in a second; at most a thousand millions.
+        per_second: Tokens that come into a bucket in a second; more than 0, and at most a thousand millions.
         burst: Tokens that a bucket holds, at least 1.
     """
 
     per_second: float
     burst: int
-
-    def __post_init__(self) -> None:
-        """Raises GuardError if there is no such bucket."""
-        if not 0 < self.per_second <= SECOND or self.burst < 1:
-            raise GuardError(f"a rate needs more than 0 tokens in a second and a burst of 1 or more: {self}")
 
 
 class Buckets:
@@ -43,7 +35,12 @@ class Buckets:
             rate: Of each bucket.
             most: The number of buckets.
             clock: Gives the time in nanoseconds.
+
+        Raises:
+            ValueError: There is no such bucket.
         """
+        if not 0 < rate.per_second <= SECOND or rate.burst < 1:
+            raise ValueError(f"a bucket needs more than 0 tokens in a second and a burst of 1 or more, not {rate}")
         self._period = round(SECOND / rate.per_second)
         self._capacity = rate.burst * self._period
         self._burst = rate.burst
