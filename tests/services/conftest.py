@@ -15,6 +15,7 @@ import pygrpc.aio
 from tests.services import servers
 from tests.services.servers.postgresql import PostgresqlServer
 from tests.services.servers.redis import RedisServer
+from tests.services.servers.s3 import CREDENTIALS, S3Server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -58,6 +59,22 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def shared_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind that several processes can use."""
     return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else str(tmp_path / "users.db")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server for all tests, each of which makes a bucket of its own."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a storage in a new bucket."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.new_bucket()
 
 
 @pytest.fixture(params=[pygrpc.aio, grpc.aio], ids=["pygrpc-client", "grpcio-client"])

@@ -11,13 +11,13 @@ How the parts fit together:
     uploads      the life of an upload: begun, interrupted, resumed, finished or given up
     downloads    the bytes of a file, checked
     catalog      what is known about files and uploads, in a database; schema has the tables
-    opening      all of it, on one folder
-    storage      what the service needs of a place for bytes; folder implements it on a local disk
+    opening      all of it, in one place
+    storage      what the service needs of a place for bytes: folder is one on a local disk, s3 in an object store
 
 A file on its way is a *part* in the storage and an upload in the catalog. When all has arrived and was checked, one
 transaction of the catalog replaces the upload by a file while the part is renamed to a *blob*. Nothing is read but the
 blobs of files in the catalog, so half a file is never seen. What a crash leaves behind is a part without its upload or
-a blob without its file; Uploads.sweep removes both at the start. Names that clients choose are kept in the catalog
+a blob without its file; Uploads.sweep removes both. Names that clients choose are kept in the catalog
 only: parts and blobs have random names.
 """
 

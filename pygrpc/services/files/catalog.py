@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pygrpc.services.database import DatabaseStore
 from pygrpc.services.files import errors
 from pygrpc.services.files.paging import Position
-from pygrpc.services.files.schema import MIGRATIONS, StoredFile, Upload, files, uploads
+from pygrpc.services.files.schema import MIGRATIONS, StoredFile, Upload, files, identity, uploads
 from pygrpc.services.files.validation import Limits
 from pygrpc.services.protos.file.v1 import file_pb2
 
@@ -27,6 +27,10 @@ class DatabaseCatalog(DatabaseStore):
     version_table = "file_schema_version"
 
     _latest = 0
+
+    async def identity(self) -> str:
+        """Returns a name that no other catalog has, and that stays the same."""
+        return await self._finish(self._identity())
 
     async def begin(self, file_id: str, owner: str, offset: int, resumable: bool, limits: Limits) -> Upload:
         """Returns the unfinished upload with an id, which may be new; with an empty id it is.
@@ -109,6 +113,14 @@ class DatabaseCatalog(DatabaseStore):
     def now(self) -> int:
         """Returns the time in microseconds since 1970-01-01 UTC."""
         return self._clock()
+
+    async def _identity(self) -> str:
+        async with self._write() as connection:
+            name: str | None = (await connection.execute(select(identity.c.id))).scalar_one_or_none()
+            if name is None:
+                name = str(uuid.uuid4())
+                await connection.execute(insert(identity).values(id=name))
+            return name
 
     async def _begin(self, file_id: str, owner: str, offset: int, resumable: bool, limits: Limits) -> Upload:
         async with self._write() as connection:

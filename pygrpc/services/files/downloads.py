@@ -16,7 +16,7 @@ async def pieces(storage: Storage, file: StoredFile, offset: int, size: int) -> 
     A file that is read from its first byte on is compared with its checksum before the last piece is handed out.
 
     Raises:
-        RequestError: OFFSET_BEYOND_FILE, FILE_DAMAGED, FILE_LOST.
+        RequestError: OFFSET_BEYOND_FILE, FILE_DAMAGED, FILE_LOST; FILE_NOT_FOUND if the file is removed meanwhile.
     """
     if offset > file.size:
         raise errors.offset_beyond_file(file.size)
@@ -36,5 +36,7 @@ async def pieces(storage: Storage, file: StoredFile, offset: int, size: int) -> 
                 if offset == file.size and digest.hexdigest() != file.checksum:
                     raise errors.file_damaged()
             yield piece
+    except BlobMissing:
+        raise errors.file_missing(file.file_id) from None
     finally:
         blob.close()

@@ -11,10 +11,11 @@ import errno
 import hashlib
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -34,7 +35,7 @@ class LocalFolder:
 
     def __init__(self, path: Path) -> None:
         """For `open`, which also makes the folder."""
-        self._parts, self._blobs = path / "parts", path / "blobs"
+        self._parts, self._blobs, self._owner = path / "parts", path / "blobs", path / "catalog.id"
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
 
     @classmethod
@@ -51,6 +52,10 @@ class LocalFolder:
             await folder.close()
             raise StoreError(f'the file folder "{path}" cannot be used: {error.strerror}') from error
         return folder
+
+    async def claim(self, catalog: str) -> None:
+        """See Storage."""
+        await self._run(self._claim, catalog)
 
     async def open_part(self, name: str, size: int) -> FolderPart:
         """See Storage."""
@@ -100,6 +105,18 @@ class LocalFolder:
             os.scandir(folder).close()
             if not os.access(folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _claim(self, catalog: str) -> None:
+        with tempfile.NamedTemporaryFile(dir=self._owner.parent) as file:
+            file.write(catalog.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            # Two servers may begin together: the first one's text is there at once, and whole.
+            with suppress(FileExistsError):
+                os.link(file.name, self._owner)
+        _sync_folder(self._owner.parent)
+        if self._owner.read_bytes() != catalog.encode():
+            raise StoreError("it belongs to another catalog of files, in another database")
 
     def _open_part(self, name: str, size: int) -> FolderPart:
         path = self._parts / name
@@ -191,6 +208,10 @@ class FolderPart(_Descriptor):
     def checksum(self) -> str:
         """See Part."""
         return self._digest.hexdigest()
+
+    async def prepare(self) -> None:
+        """See Part."""
+        await self.sync()
 
     async def publish(self) -> None:
         """See Part."""

@@ -35,6 +35,9 @@ uploads = Table(
     Column("changed_at", BigInteger, nullable=False),
 )
 
+# Has one row: the name of the catalog, which no other one has.
+identity = Table("file_catalog", metadata, Column("id", String, primary_key=True))
+
 # Entry n brings a database from version n to version n + 1. Entries are never changed, only added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -64,6 +67,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX files_by_owner ON files (owner, uploaded_at, file_id)",
         "CREATE INDEX files_by_upload ON files (uploaded_at, file_id)",
     ),
+    ("CREATE TABLE file_catalog (id TEXT NOT NULL PRIMARY KEY)",),
 )
 
 

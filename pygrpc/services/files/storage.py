@@ -49,8 +49,11 @@ class Part(Protocol):
     def checksum(self) -> str:
         """Returns the SHA-256 of all bytes from the first, in lower case hexadecimal."""
 
+    async def prepare(self) -> None:
+        """Does all that takes long before the part can be published. Nothing is written afterwards."""
+
     async def publish(self) -> None:
-        """Turns the part, which is synced, into the blob of the same name: at once and durably."""
+        """Turns the part, which is prepared, into the blob of the same name: at once and durably."""
 
     async def discard(self) -> None:
         """Removes the part, which is closed afterwards and not used in any other way."""
@@ -60,10 +63,14 @@ class Part(Protocol):
 
 
 class Blob(Protocol):
-    """A blob that is being read. It can be read to the end even when it is removed meanwhile."""
+    """A blob that is being read."""
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Returns the bytes from `offset` on: `length` of them, or fewer at the end."""
+        """Returns the bytes from `offset` on: `length` of them, or fewer at the end.
+
+        Raises:
+            BlobMissing: It was removed meanwhile. Some storages let it be read to the end nevertheless.
+        """
 
     def close(self) -> None:
         """Lets go of the blob."""
@@ -74,6 +81,15 @@ class Storage(Protocol):
 
     Every method may raise StoreError.
     """
+
+    async def claim(self, catalog: str) -> None:
+        """Makes sure that the storage belongs to a catalog, or to none before.
+
+        Otherwise a catalog that knows nothing of the blobs would have all of them removed.
+
+        Raises:
+            StoreError: It belongs to another one.
+        """
 
     async def open_part(self, name: str, size: int) -> Part:
         """Goes on with a part after its first `size` bytes; what is behind them is dropped. With 0 it may be new.

@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _BATCH = 500
+# An upload that is so old, and that nobody has in hand, is none that is about to begin.
+_YOUNG_SECONDS = 60.0
 
 
 class Announced(NamedTuple):
@@ -116,7 +118,7 @@ class Receiver:
         for given in (announced.checksum, checksum):
             if given and given.lower() != computed:
                 raise errors.checksum_mismatch(given.lower(), computed)
-        await part.sync()
+        await part.prepare()
         file = StoredFile(
             self.upload.file_id,
             announced.owner,
@@ -193,21 +195,23 @@ class Uploads:
         """Removes what a server that was killed has left behind. Does no harm to other processes that are at work."""
         await self._discard_idle(await self._catalog.not_resumable())
         await self.remove_abandoned()
-        for names in await asyncio.to_thread(_batches, self._storage.part_names()):
-            for name in await self._catalog.unknown_parts(names):
-                try:
-                    await self._storage.discard_part(name)
-                except PartBusy:
-                    continue
+        await self._remove_unknown_parts()
         for names in await asyncio.to_thread(_batches, self._storage.blob_names()):
             await self._catalog.remove_unknown_blobs(names, self._storage.remove_blob)
 
     async def clean_up(self, interval: float) -> None:
-        """Removes abandoned uploads every `interval` seconds until it is cancelled."""
+        """Removes abandoned uploads every `interval` seconds until it is cancelled.
+
+        And those whose process was killed, which may still have been in its hands when this process began.
+        """
         while True:
             await asyncio.sleep(interval)
             try:
                 removed = await self.remove_abandoned()
+                before = self._catalog.now() - int(_YOUNG_SECONDS * 1_000_000)
+                lone = [each for each in await self._catalog.not_resumable() if each.changed_at < before]
+                removed += await self._discard_idle(lone)
+                await self._remove_unknown_parts()
             except StoreError as error:
                 _log.error("Abandoned uploads could not be removed: %s", error)
                 continue
@@ -246,6 +250,14 @@ class Uploads:
             await self._catalog.note(upload, 0)
             raise errors.offset_beyond_upload(0) from None
         return Receiver(self._catalog, upload, part, announced, self._limits)
+
+    async def _remove_unknown_parts(self) -> None:
+        for names in await asyncio.to_thread(_batches, self._storage.part_names()):
+            for name in await self._catalog.unknown_parts(names):
+                try:
+                    await self._storage.discard_part(name)
+                except PartBusy:
+                    continue
 
     async def _discard(self, upload: Upload) -> None:
         await self._storage.discard_part(upload.part)

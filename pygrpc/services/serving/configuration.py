@@ -50,7 +50,9 @@ class Configuration:
         "DATABASE_URL",
         "path of an SQLite file, `:memory:`, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`",
     )
-    files: str = setting("files", PLACE, "FILES_URL", "folder of the file service, made if there is none")
+    files: str = setting(
+        "files", PLACE, "FILES_URL", "folder of the files, made if there is none, or s3://BUCKET/PREFIX"
+    )
     fanout: str = setting(
         "",
         URL,

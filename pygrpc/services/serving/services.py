@@ -11,6 +11,7 @@ from pygrpc.services.chat import ChatRooms, ChatService, DatabaseChatStore, Unve
 from pygrpc.services.errors import StoreError
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
+from pygrpc.services.files.s3.address import is_address
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
 from pygrpc.services.protos.user import user_pb2_grpc as unversioned_user_pb2_grpc
@@ -103,7 +104,9 @@ async def _chat(shared: Shared) -> AsyncIterator[Opened]:
 
 @asynccontextmanager
 async def _files(shared: Shared) -> AsyncIterator[Opened]:
-    async with open_files(shared.configuration.files) as files:
+    place = shared.configuration.files
+    # A folder has its catalog with it.
+    async with open_files(place, database=shared.configuration.database if is_address(place) else "") as files:
         needs = (
             Dependency("catalog of the files", files.catalog.check),
             Dependency("storage of the files", files.storage.check),

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from pygrpc import aio
 from pygrpc.services.files import Limits, OpenFiles, Storage, open_files
+from pygrpc.services.files.storage import Part
 from pygrpc.services.protos.file import file_pb2 as old_pb2
 from pygrpc.services.protos.file import file_pb2_grpc as old_pb2_grpc
 from pygrpc.services.protos.file.v1 import file_pb2, file_pb2_grpc
@@ -21,6 +22,28 @@ from tests.services.support import Failure, failed, until
 
 ANN = (("user-id", "ann"),)
 BOB = (("user-id", "bob"),)
+
+
+class Place(NamedTuple):
+    """Where files are: a folder or a URL; and their catalog, if it is not in the folder."""
+
+    url: Path | str
+    database: str = ""
+
+
+class Watched:
+    """A storage that knows the part that was opened last."""
+
+    def __init__(self, inner: Storage) -> None:
+        self._inner = inner
+        self.part: Part | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def open_part(self, name: str, size: int) -> Part:
+        self.part = await self._inner.open_part(name, size)
+        return self.part
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,7 @@ class Running:
     old: Any
     files: OpenFiles
     address: str
-    folder: Path
+    watched: Watched
 
     def parts(self) -> list[str]:
         return list(self.files.storage.part_names())
@@ -43,15 +66,22 @@ class Running:
 @asynccontextmanager
 async def running(
     client_aio: ModuleType,
-    folder: Path,
+    place: Place | Path,
     *,
     limits: Limits | None = None,
     wrap: Callable[[Storage], Storage] = lambda storage: storage,
     clock: Callable[[], int] | None = None,
 ) -> AsyncIterator[Running]:
-    """Serves a folder on a free port."""
+    """Serves files on a free port."""
     extra: Any = {} if clock is None else {"clock": clock}
-    async with open_files(folder, limits=limits, wrap=wrap, **extra) as files:
+    url, database = place if isinstance(place, Place) else Place(place)
+    watched: list[Watched] = []
+
+    def watch(storage: Storage) -> Storage:
+        watched.append(Watched(wrap(storage)))
+        return watched[0]
+
+    async with open_files(url, database=database, limits=limits, wrap=watch, **extra) as files:
         server = aio.server(options=(("grpc.so_reuseport", 0),))
         files.add_to(server)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -63,7 +93,7 @@ async def running(
                     old_pb2_grpc.FileServiceStub(channel),
                     files,
                     address,
-                    folder,
+                    watched[0],
                 )
         finally:
             await server.stop(None)
@@ -154,14 +184,18 @@ async def interrupted(
     for message in messages:
         await call.write(message)
     file_id = str(dict(await call.initial_metadata())["file-id"])
-    [part] = server.parts()
-    await arrived(server.folder / "parts" / part, received)
+    await arrived(server, received)
     call.cancel()
     await settled(server)
     return file_id
 
 
-async def arrived(path: Path, size: int) -> None:
+async def arrived(server: Running, size: int) -> None:
+    """Waits until the upload that was begun last has so many bytes."""
+    await until(lambda: server.watched.part is not None and server.watched.part.size >= size)
+
+
+async def written(path: Path, size: int) -> None:
     """Waits until a file has so many bytes."""
     await until(lambda: path.stat().st_size >= size)
 

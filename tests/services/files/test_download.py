@@ -14,13 +14,13 @@ from pygrpc.services.errors import StoreError
 from pygrpc.services.files import callers, downloads, storage
 from pygrpc.services.files.validation import Limits
 from pygrpc.services.protos.file.v1 import file_pb2
-from tests.services.files.support import ANN, BOB, Running, download, failure_of, reason, running, sha256, upload
+from tests.services.files.support import ANN, BOB, Place, Running, download, failure_of, reason, running, sha256, upload
 
 DATA = bytes(range(256)) * 20
 
 
-async def test_a_download_begins_at_an_offset(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path, limits=Limits(chunk_size=3000)) as server:
+async def test_a_download_begins_at_an_offset(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place, limits=Limits(chunk_size=3000)) as server:
         info = await upload(server.stub, DATA)
         for offset in (0, 1, 1000, len(DATA) - 1, len(DATA)):
             for size in (0, 1000, len(DATA), 1 << 30):
@@ -82,8 +82,8 @@ async def test_a_private_file_is_its_owners(client_aio: ModuleType, tmp_path: Pa
         assert (await download(server.stub, info.file_id))[1] == DATA
 
 
-async def test_a_public_file_is_read_by_all_and_deleted_by_its_owner(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_a_public_file_is_read_by_all_and_deleted_by_its_owner(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         info = await upload(server.stub, DATA, visibility=file_pb2.VISIBILITY_PUBLIC)
         assert await download(server.stub, info.file_id, metadata=BOB) == (info, DATA)
         delete = file_pb2.DeleteFileRequest(file_id=info.file_id)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pygrpc.services.errors import StoreError
 from pygrpc.services.files.folder import LocalFolder
 from pygrpc.services.files.paging import Position, decode_token, encode_token
-from pygrpc.services.files.storage import BlobMissing, PartBusy, PartMissing, StorageFull
+from pygrpc.services.files.storage import StorageFull
 from tests.services.files.support import sha256
 
 
@@ -28,57 +28,23 @@ async def opened(path: Path) -> AsyncIterator[LocalFolder]:
         await folder.close()
 
 
-async def test_a_part_becomes_a_blob(tmp_path: Path) -> None:
-    async with opened(tmp_path / "new") as folder:
-        part = await folder.open_part("abc", 0)
-        await part.write(b"hello ")
-        await part.write(b"world")
-        assert (part.size, part.checksum()) == (11, sha256(b"hello world"))
-        assert (list(folder.part_names()), list(folder.blob_names())) == (["abc"], [])
-        with pytest.raises(BlobMissing):
-            await folder.open_blob("abc")
-        await part.sync()
-        await part.publish()
-        await part.close()
-        assert (list(folder.part_names()), list(folder.blob_names())) == ([], ["abc"])
+async def test_a_blob_that_is_removed_can_be_read_to_its_end(tmp_path: Path) -> None:
+    async with opened(tmp_path) as folder:
+        (tmp_path / "blobs" / "abc").write_bytes(b"hello world")
         blob = await folder.open_blob("abc")
-        await folder.remove_blob("abc")
         await folder.remove_blob("abc")
         assert (await blob.read(6, 100), await blob.read(0, 5), await blob.read(11, 1)) == (b"world", b"hello", b"")
         blob.close()
 
 
-async def test_a_part_is_gone_on_with(tmp_path: Path) -> None:
+async def test_a_part_is_a_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as folder:
         part = await folder.open_part("abc", 0)
         await part.write(b"hello world")
         await part.close()
         part = await folder.open_part("abc", 6)
-        await part.write(b"all")
-        assert part.checksum() == sha256(b"hello all")
         await part.close()
-        assert (tmp_path / "parts" / "abc").read_bytes() == b"hello all"
-        for name, size in (("abc", 10), ("none", 1)):
-            with pytest.raises(PartMissing):
-                await folder.open_part(name, size)
-        part = await folder.open_part("abc", 0)
-        await part.discard()
-        await part.close()
-        assert list(folder.part_names()) == []
-
-
-async def test_a_part_belongs_to_one_at_a_time(tmp_path: Path) -> None:
-    async with opened(tmp_path) as folder, opened(tmp_path) as other:
-        part = await folder.open_part("abc", 0)
-        for each in (folder, other):
-            with pytest.raises(PartBusy):
-                await each.open_part("abc", 0)
-            with pytest.raises(PartBusy):
-                await each.discard_part("abc")
-        await part.close()
-        await other.discard_part("abc")
-        await other.discard_part("abc")
-        assert list(folder.part_names()) == []
+        assert (tmp_path / "parts" / "abc").read_bytes() == b"hello "
 
 
 async def test_a_link_is_not_followed(tmp_path: Path) -> None:

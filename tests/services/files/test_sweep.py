@@ -27,6 +27,7 @@ from tests.services.files.support import (
     running,
     sha256,
     upload,
+    written,
 )
 from tests.services.program import failing, serving
 from tests.services.support import until
@@ -52,12 +53,12 @@ async def test_a_server_that_is_killed_during_uploads(client_aio: ModuleType, tm
         await first.initial_metadata()
         [part] = parts(folder)
         await first.write(next(iter(list(requests(DATA, 50_000))[1:])))
-        await arrived(part, 50_000)
+        await written(part, 50_000)
         second = old.UploadFile(metadata=ANN)
         await second.write(old_chunks(DATA, 50_000, file_id="old")[0])
         await until(lambda: len(parts(folder)) == 2)
         [other] = [path for path in parts(folder) if path != part]
-        await arrived(other, 50_000)
+        await written(other, 50_000)
         program.process.kill()
         assert (await program.finished())[0] == -9
         for call in (first, second):
@@ -93,7 +94,7 @@ async def test_a_server_that_is_stopped_keeps_what_has_arrived(client_aio: Modul
         for message in list(requests(DATA, 50_000, file_id="mine"))[:2]:
             await call.write(message)
         await call.initial_metadata()
-        await arrived(parts(folder)[0], 50_000)
+        await written(parts(folder)[0], 50_000)
         program.process.send_signal(signal.SIGTERM)
         assert await program.finished() == (0, "", "")
         with pytest.raises(client_aio.AioRpcError):
@@ -122,7 +123,7 @@ async def test_a_second_server_leaves_what_the_first_is_at(client_aio: ModuleTyp
         call = first.old.UploadFile(metadata=ANN)
         await call.write(old_chunks(DATA, 50_000, file_id="mine")[0])
         await until(lambda: bool(first.parts()))
-        await arrived(tmp_path / "parts" / first.parts()[0], 50_000)
+        await arrived(first, 50_000)
         async with running(client_aio, tmp_path) as second:
             assert len(second.parts()) == 1
             failure = await failure_of(upload(second.stub, DATA, file_id="mine"), client_aio)

@@ -15,6 +15,7 @@ from pygrpc.services.protos.file.v1 import file_pb2
 from tests.services.files.support import (
     ANN,
     BOB,
+    Place,
     arrived,
     download,
     failure_of,
@@ -25,7 +26,6 @@ from tests.services.files.support import (
     sha256,
     upload,
 )
-from tests.services.support import until
 
 DATA = bytes(range(256)) * 600
 
@@ -81,8 +81,8 @@ def test_the_contract_field_for_field() -> None:
 
 
 @pytest.mark.parametrize("data", [DATA, DATA[: 2 << 16], b"x", b""], ids=["odd", "even", "one byte", "empty"])
-async def test_a_file_there_and_back(client_aio: ModuleType, tmp_path: Path, data: bytes) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_a_file_there_and_back(client_aio: ModuleType, place: Place, data: bytes) -> None:
+    async with running(client_aio, place) as server:
         chunks = old_chunks(data, 1 << 16, file_id="file_1700000000000_k3j2h1g0f", filename="test-file.txt")
         response = await server.old.UploadFile(iter(chunks), metadata=ANN)
         assert response == old_pb2.UploadResponse(
@@ -198,14 +198,12 @@ async def test_uploads_that_are_refused_leave_nothing(client_aio: ModuleType, tm
             assert (server.parts(), len(server.blobs())) == ([], 1)
 
 
-async def test_a_broken_upload_is_thrown_away(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_a_broken_upload_is_thrown_away(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         call = server.old.UploadFile(metadata=ANN)
         await call.write(old_chunks(b"x" * 2500, file_id="mine")[0])
         # The server answers nothing before the end: what it has written tells that the chunk has arrived.
-        await until(lambda: bool(server.parts()))
-        [part] = server.parts()
-        await arrived(server.folder / "parts" / part, 1000)
+        await arrived(server, 1000)
         call.cancel()
         await settled(server)
         assert server.parts() == []

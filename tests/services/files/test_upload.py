@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo
 
-from pygrpc.services.files import errors, opening, service
+from pygrpc.services.files import errors, service
 from pygrpc.services.files.validation import Limits
 from pygrpc.services.protos.file.v1 import file_pb2
 from tests.services.files.support import (
     ANN,
     BOB,
+    Place,
     Running,
     arrived,
     chunk,
@@ -55,8 +56,8 @@ BAD_UPLOADS: list[tuple[list[file_pb2.UploadFileRequest], dict[str, str]]] = [
 ]
 
 
-async def test_a_file_comes_back_as_it_was_sent(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path / "files") as server:
+async def test_a_file_comes_back_as_it_was_sent(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         info = await upload(server.stub, DATA, filename="cafe\u0301.PDF", size=len(DATA), checksum=sha256(DATA).upper())
         assert (info.filename, info.size, info.content_type) == ("caf\u00e9.PDF", len(DATA), "application/pdf")
         assert (info.checksum, info.uploaded_by) == (sha256(DATA), "ann")
@@ -66,12 +67,11 @@ async def test_a_file_comes_back_as_it_was_sent(client_aio: ModuleType, tmp_path
         read = await server.stub.GetFileInfo(file_pb2.GetFileInfoRequest(file_id=info.file_id), metadata=ANN)
         assert read.file == info
         assert (server.parts(), len(server.blobs())) == ([], 1)
-        assert opening.CATALOG in [path.name for path in server.folder.iterdir()]
 
 
 @pytest.mark.parametrize("data", [b"", b"x", DATA], ids=["empty", "one byte", "more"])
-async def test_nothing_but_the_name_is_needed(client_aio: ModuleType, tmp_path: Path, data: bytes) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_nothing_but_the_name_is_needed(client_aio: ModuleType, place: Place, data: bytes) -> None:
+    async with running(client_aio, place) as server:
         messages = [header("noend"), *([chunk(data)] if data else [])]
         info = (await server.stub.UploadFile(iter(messages))).file
         assert (info.content_type, info.uploaded_by) == (service.DEFAULT_CONTENT_TYPE, "anonymous")
@@ -110,9 +110,9 @@ async def test_requests_that_break_a_rule(client_aio: ModuleType, tmp_path: Path
     ],
 )
 async def test_what_is_not_as_announced_is_thrown_away(
-    tmp_path: Path, client_aio: ModuleType, messages: Any, code: str, why: str
+    place: Place, client_aio: ModuleType, messages: Any, code: str, why: str
 ) -> None:
-    async with running(client_aio, tmp_path, limits=Limits(file_size=100)) as server:
+    async with running(client_aio, place, limits=Limits(file_size=100)) as server:
         messages[0].header.file_id = "mine"
         failure = await failure_of(server.stub.UploadFile(iter(messages), metadata=ANN), client_aio)
         assert (*reason(failure), failure.detail(ErrorInfo).domain) == (code, why, errors.DOMAIN)
@@ -129,8 +129,8 @@ async def state(server: Running, file_id: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("file_id", ["mine", ""], ids=["id of the client", "id of the server"])
-async def test_a_broken_upload_is_resumed(client_aio: ModuleType, tmp_path: Path, file_id: str) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_a_broken_upload_is_resumed(client_aio: ModuleType, place: Place, file_id: str) -> None:
+    async with running(client_aio, place) as server:
         messages = list(requests(DATA, file_id=file_id))
         given = await interrupted(server, messages[:4], 3000)
         assert file_id in ("", given)
@@ -147,8 +147,8 @@ async def test_a_broken_upload_is_resumed(client_aio: ModuleType, tmp_path: Path
         assert (await download(server.stub, given))[1] == DATA
 
 
-async def test_an_upload_begins_anew(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_an_upload_begins_anew(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         file_id = await interrupted(server, list(requests(DATA, file_id="mine"))[:4], 3000)
         info = await upload(server.stub, b"other", file_id=file_id)
         assert await download(server.stub, file_id) == (info, b"other")
@@ -168,8 +168,8 @@ async def test_an_unfinished_upload_is_its_owners(client_aio: ModuleType, tmp_pa
         assert reason(await failure_of(call, client_aio)) == ("PERMISSION_DENIED", "NOT_OWNER")
 
 
-async def test_an_upload_is_sent_by_one_call(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_an_upload_is_sent_by_one_call(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         first = server.stub.UploadFile(metadata=ANN)
         await first.write(header(file_id="mine"))
         await first.initial_metadata()
@@ -181,8 +181,8 @@ async def test_an_upload_is_sent_by_one_call(client_aio: ModuleType, tmp_path: P
         assert (await first).file.size == 5
 
 
-async def test_an_upload_is_given_up(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path) as server:
+async def test_an_upload_is_given_up(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place) as server:
         await interrupted(server, list(requests(DATA, file_id="mine"))[:2], 1000)
         await server.stub.CancelUpload(file_pb2.CancelUploadRequest(file_id="mine"), metadata=ANN)
         assert server.parts() == []
@@ -217,23 +217,22 @@ async def test_an_idle_upload_ends(client_aio: ModuleType, tmp_path: Path) -> No
         assert server.parts() == []
 
 
-async def test_what_arrives_is_made_durable_now_and_then(client_aio: ModuleType, tmp_path: Path) -> None:
-    async with running(client_aio, tmp_path, limits=Limits(checkpoint_size=2500)) as server:
+async def test_what_arrives_is_made_durable_now_and_then(client_aio: ModuleType, place: Place) -> None:
+    async with running(client_aio, place, limits=Limits(checkpoint_size=2500)) as server:
         call = server.stub.UploadFile(metadata=ANN)
         for message in list(requests(DATA, file_id="mine"))[:5]:
             await call.write(message)
         await call.initial_metadata()
-        [part] = server.parts()
-        await arrived(server.folder / "parts" / part, 4000)
+        await arrived(server, 4000)
         assert await state(server, "mine") == (file_pb2.UPLOAD_STATE_UNFINISHED, 3000)
         call.cancel()
         await settled(server)
         assert await state(server, "mine") == (file_pb2.UPLOAD_STATE_UNFINISHED, 4000)
 
 
-async def test_abandoned_uploads_are_removed(client_aio: ModuleType, tmp_path: Path) -> None:
+async def test_abandoned_uploads_are_removed(client_aio: ModuleType, place: Place) -> None:
     now = [10**15]
-    async with running(client_aio, tmp_path, clock=lambda: now[0], limits=Limits(abandoned_seconds=60)) as server:
+    async with running(client_aio, place, clock=lambda: now[0], limits=Limits(abandoned_seconds=60)) as server:
         await interrupted(server, list(requests(DATA, file_id="old"))[:2], 1000)
         now[0] += 60 * 1_000_000
         assert await server.files.uploads.remove_abandoned() == 0
@@ -253,7 +252,7 @@ async def test_a_missing_part_is_started_over(client_aio: ModuleType, tmp_path: 
     async with running(client_aio, tmp_path) as server:
         await interrupted(server, list(requests(DATA, file_id="mine"))[:4], 3000)
         [part] = server.parts()
-        (server.folder / "parts" / part).unlink()
+        (tmp_path / "parts" / part).unlink()
         failure = await failure_of(upload(server.stub, DATA, file_id="mine", offset=3000), client_aio)
         assert dict(failure.detail(ErrorInfo).metadata) == {"received_size": "0"}
         assert await state(server, "mine") == (file_pb2.UPLOAD_STATE_UNFINISHED, 0)
