@@ -19,9 +19,13 @@ class Metadata(Collection[Metadatum]):
 
     def __init__(self, *args: Metadatum) -> None:
         """Makes metadata of (key, value) pairs."""
-        self._values: dict[MetadataKey, list[MetadataValue]] = {}
+        values: dict[MetadataKey, list[MetadataValue]] = {}
+        self._values = values
         for key, value in args:
-            self.add(key, value)
+            if key in values:
+                values[key].append(value)
+            else:
+                values[key] = [value]
 
     @classmethod
     def from_tuple(cls, raw_metadata: Iterable[Metadatum] | None) -> Self:
@@ -35,6 +39,10 @@ class Metadata(Collection[Metadatum]):
     def __len__(self) -> int:
         """The number of pairs."""
         return sum(map(len, self._values.values()))
+
+    def __bool__(self) -> bool:
+        """Whether there is any pair."""
+        return bool(self._values)
 
     def __getitem__(self, key: MetadataKey) -> MetadataValue:
         """The first value of a key."""
@@ -57,7 +65,7 @@ class Metadata(Collection[Metadatum]):
 
     def __iter__(self) -> Iterator[Metadatum]:
         """Yields all (key, value) pairs."""
-        return ((key, value) for key, values in self._values.items() for value in values)
+        return iter([(key, value) for key, values in self._values.items() for value in values])
 
     def keys(self) -> KeysView[MetadataKey]:
         """The keys."""

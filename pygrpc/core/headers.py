@@ -20,6 +20,7 @@ from pygrpc.core.metadata import (
     RawMetadata,
     decode_field,
     decode_metadata,
+    decode_text,
     header_list_size,
 )
 from pygrpc.core.status import Status, decode_message, decode_status, encode_message, status_from_http
@@ -201,15 +202,63 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
     known = getattr(headers, "parsed", None)
     if type(known) is RequestHead:
         return known
+    beginning = getattr(headers, "beginning", None)
+    if beginning is None:
+        fields = _sort(headers, _NO_FIELDS)
+    else:
+        # Other requests begin with the same fields.
+        before = beginning.parsed
+        if type(before) is not _Fields:
+            before = beginning.parsed = _sort(beginning, _NO_FIELDS)
+        fields = _sort(headers[len(beginning) :], before)
+    size = _list_size(headers)
+    read = (_read_definition_again if size <= _LARGEST_KEPT else _read_definition)(fields.definition)
+    if size > max_metadata_size:
+        raise RequestRejected(_too_large(size, max_metadata_size))
+    if read.rejected is not None:
+        raise RequestRejected(*read.rejected)
+    try:
+        timeout = None if fields.timeout is None else _read_timeout(fields.timeout)
+    except ValueError as error:
+        raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
+    if fields.unreadable:
+        raise RequestRejected(Status(StatusCode.INTERNAL, fields.unreadable))
+    head = RequestHead(read.path, read.authority, timeout, read.encoding, read.accept_encoding, fields.metadata)
+    return _keep(headers, head)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_timeout(value: bytes) -> float:
+    return decode_timeout(value.decode("latin-1"))
+
+
+class _Fields(NamedTuple):
+    """The fields of a request, or of the beginning of one, by what they are for."""
+
+    definition: tuple[Header, ...]
+    timeout: bytes | None
+    metadata: RawMetadata
+    #: What is wrong with the first of the metadata that can't be read. What is malformed for HTTP/2 counts before it.
+    unreadable: str
+
+
+_NO_FIELDS = _Fields((), None, (), "")
+
+
+def _sort(headers: Sequence[Header], before: _Fields) -> _Fields:
+    """Sorts fields that come behind others.
+
+    Raises:
+        MalformedHeaders: One of them is not allowed in HTTP/2, or not there.
+    """
     definition: list[Header] = []
     metadata: list[Metadatum] = []
-    timeout: bytes | None = None
+    timeout, unreadable = before.timeout, before.unreadable
     known = _KNOWN_METADATA
-    unreadable: ValueError | None = None
     for header in headers:
         name = header[0]
         if name in _CALL_DEFINITION:
-            if (metadata or timeout is not None or unreadable) and name in _REQUEST_PSEUDO:
+            if name in _REQUEST_PSEUDO and (metadata or before.metadata or timeout is not None or unreadable):
                 raise MalformedHeaders(f"the pseudo-header {name!r} is not in front")
             definition.append(header)
         elif name == b"grpc-timeout":
@@ -219,26 +268,15 @@ def parse_request(headers: Sequence[Header], max_metadata_size: int) -> RequestH
             try:
                 metadata += known.get(header) or _read_custom(header)
             except ValueError as error:
-                # What is malformed for HTTP/2 counts before it.
-                unreadable = unreadable or error
-    size = _list_size(headers)
-    read = (_read_definition_again if size <= _LARGEST_KEPT else _read_definition)(tuple(definition))
-    if size > max_metadata_size:
-        raise RequestRejected(_too_large(size, max_metadata_size))
-    if read.rejected is not None:
-        raise RequestRejected(*read.rejected)
-    try:
-        seconds = None if timeout is None else decode_timeout(timeout.decode("latin-1"))
-        if unreadable is not None:
-            raise unreadable
-    except ValueError as error:
-        raise RequestRejected(Status(StatusCode.INTERNAL, str(error))) from None
-    head = RequestHead(read.path, read.authority, seconds, read.encoding, read.accept_encoding, tuple(metadata))
-    return _keep(headers, head)
+                unreadable = unreadable or str(error) or "unreadable metadata"
+    together = (*before.definition, *definition) if definition else before.definition
+    return _Fields(together, timeout, (*before.metadata, *metadata), unreadable)
 
 
 #: Custom fields of requests that are well-formed, with what they mean: most come with each call of a client.
 _KNOWN_METADATA: dict[Header, tuple[Metadatum, ...]] = {}
+#: Names of such fields with text in them, and the keys that they are, for values that are new each time.
+_KNOWN_KEYS: dict[bytes, str] = {}
 
 
 def _read_custom(header: Header) -> tuple[Metadatum, ...]:
@@ -248,9 +286,18 @@ def _read_custom(header: Header) -> tuple[Metadatum, ...]:
         MalformedHeaders: It is not allowed in HTTP/2.
         ValueError: It is no metadata.
     """
-    _look(header)
-    metadata = decode_field(header)
     name, value = header
+    key = _KNOWN_KEYS.get(name)
+    if key is None:
+        _look(header)
+        metadata = decode_field(header)
+        if len(metadata) == 1 and len(name) <= WORTH_KEEPING and not name.endswith(b"-bin"):
+            if len(_KNOWN_KEYS) >= FIELDS_KEPT:
+                _KNOWN_KEYS.clear()
+            _KNOWN_KEYS[name] = metadata[0].key
+    else:
+        _check_value(header)
+        metadata = (Metadatum(key, decode_text(value)),)
     if len(name) + len(value) <= WORTH_KEEPING:
         if len(_KNOWN_METADATA) >= FIELDS_KEPT:
             _KNOWN_METADATA.clear()

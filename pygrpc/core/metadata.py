@@ -5,8 +5,10 @@ import functools
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+K = TypeVar("K")
+V = TypeVar("V")
 Header = tuple[bytes, bytes]
 #: The largest header list that is accepted unless an option says something else, in bytes.
 DEFAULT_METADATA_SIZE = 16_384
@@ -89,25 +91,51 @@ def encode_metadata(metadata: MetadataLike) -> list[Header]:
     known = _KNOWN_HEADERS
     for item in _items(metadata):
         try:
-            key, value = item
-        except ValueError:
-            raise ValueError(f"metadata was invalid: {item!r} is not a pair of key and value") from None
-        pair = (key, value) if type(key) is str and type(value) is str else None
-        header = None if pair is None else known.get(pair)
+            header = known.get(item)
+        except TypeError:
+            # It isn't hashable, a list for instance.
+            header = None
         if header is None:
-            header = _encode(key, value)
+            header = _encode_item(item)
             if header is None:
                 continue
-            if pair is not None and len(key) + len(value) <= WORTH_KEEPING:
-                if len(known) >= FIELDS_KEPT:
-                    known.clear()
-                known[pair] = header
         headers.append(header)
     return headers
 
 
+def _encode_item(item: tuple[str | bytes, MetadataValue]) -> Header | None:
+    """Turns a pair that isn't known into a header, and keeps that if it is of text, and small."""
+    try:
+        key, value = item
+    except ValueError:
+        raise ValueError(f"metadata was invalid: {item!r} is not a pair of key and value") from None
+    if type(key) is not str or type(value) is not str:
+        return _encode(key, value)
+    name = _KNOWN_KEYS.get(key)
+    if name is not None and value.isascii() and value.isprintable():
+        header = (name, value.encode().strip(_SPACE))
+    else:
+        checked = _encode(key, value)
+        if checked is None:
+            return None
+        header = checked
+        if len(key) <= WORTH_KEEPING:
+            _keep(_KNOWN_KEYS, key, header[0])
+    if len(key) + len(value) <= WORTH_KEEPING:
+        _keep(_KNOWN_HEADERS, (key, value), header)
+    return header
+
+
+def _keep(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= FIELDS_KEPT:
+        known.clear()
+    known[key] = value
+
+
 #: What small pairs of text become: most metadata go with each call of a client.
-_KNOWN_HEADERS: dict[tuple[str, str], Header] = {}
+_KNOWN_HEADERS: dict[tuple[str | bytes, MetadataValue], Header] = {}
+#: What keys become that came with text, for values that are new each time.
+_KNOWN_KEYS: dict[str, bytes] = {}
 
 
 def _items(metadata: MetadataLike) -> Iterator[tuple[str | bytes, MetadataValue]]:
@@ -181,14 +209,15 @@ def decode_field(header: Header) -> tuple[Metadatum, ...]:
     key = name.decode("latin-1")
     if key.endswith("-bin"):
         return tuple(Metadatum(key, _decode_base64(key, part)) for part in value.split(b","))
-    return (Metadatum(key, _decode_text(value)),)
+    return (Metadatum(key, decode_text(value)),)
 
 
 #: Most metadata come with each call of a client, so what they mean is kept for the small ones.
 _decode_again = functools.lru_cache(maxsize=FIELDS_KEPT)(decode_field)
 
 
-def _decode_text(value: bytes) -> MetadataValue:
+def decode_text(value: bytes) -> MetadataValue:
+    """Turns the value of a field that isn't a ``-bin`` one into that of metadata."""
     # A valid HTTP value that isn't printable ASCII must not be an error; what isn't text stays bytes, as in grpcio.
     try:
         return value.decode()

@@ -211,6 +211,38 @@ def test_a_request_needs_its_pseudo_headers(name: bytes) -> None:
         parse_request([(name, b"again"), *REQUEST], LIMIT)
 
 
+def outcome(headers: list[Header]) -> object:
+    try:
+        return parse_request(headers, LIMIT)
+    except MalformedHeaders as error:
+        return str(error)
+    except RequestRejected as rejected:
+        return rejected.status, rejected.http_status
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(b"grpc-timeout", b"1S"), (b"x", b"1"), (b"x-bin", b"AQ"), (b"x", b"2")],
+        [(b"x", b"1"), (b"grpc-timeout", b"soon"), (b"y-bin", b"?")],
+        [(b"y-bin", b"?"), (b"z-bin", b"!"), (b"x", b"1")],
+        [(b"x", b"1"), (b":path", b"/late"), (b"x", b"2")],
+        [(b"x", b"1"), (b"y", b"2"), (b"Z", b"3")],
+        [(b"grpc-encoding", b"gzip"), (b"x", b"caf\xc3\xa9"), (b"x", b"\xff"), (b"x", b"a\0b")],
+    ],
+)
+def test_what_is_kept_of_a_beginning_changes_nothing(fields: list[Header]) -> None:
+    request = [*REQUEST, *fields]
+    expected = outcome(request)
+    for cut in range(len(request) + 1):
+        beginning = HeaderBlock(request[:cut])
+        # For the second request the beginning is read already.
+        for _ in range(2):
+            block = HeaderBlock(request)
+            block.beginning = beginning
+            assert outcome(block) == expected, cut
+
+
 def test_a_response_is_no_request() -> None:
     with pytest.raises(MalformedHeaders):
         parse_request([(b":status", b"200"), *REQUEST], LIMIT)

@@ -8,8 +8,8 @@ from hpack.hpack import encode_integer
 
 from pygrpc.core.http2.hpack_decoder import CompressionError, DecodedBlock, HeaderDecoder, HeaderListTooLarge
 from pygrpc.core.http2.hpack_encoder import HeaderEncoder
-from pygrpc.core.http2.hpack_tables import FIRST_DYNAMIC, STATIC
-from pygrpc.core.metadata import Header
+from pygrpc.core.http2.hpack_tables import BEGINNINGS_KEPT, FIRST_DYNAMIC, STATIC
+from pygrpc.core.metadata import Header, header_list_size
 
 REQUEST: tuple[Header, ...] = (
     (b":method", b"POST"),
@@ -34,7 +34,69 @@ def hpack_decode(decoder: hpack.Decoder, block: bytes) -> list[Header]:
     return [(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)]
 
 
+def call(number: int) -> tuple[Header, ...]:
+    """A request that differs from others in its last field."""
+    return (*REQUEST, (b"x-entry", b"the same"), (b"x-request-id", b"%d" % number))
+
+
+def test_fields_before_a_new_one_are_encoded_once() -> None:
+    encoder, theirs = HeaderEncoder(), hpack.Decoder()
+    blocks = [encode(encoder, call(number)) for number in range(6)]
+    assert [hpack_decode(theirs, block) for block in blocks] == [list(call(number)) for number in range(6)]
+    assert [first for first, _ in encoder._beginnings.values()] == [call(0)[:-1]]
+    # Another field before the new one makes another beginning of it, and a change of the table an end.
+    other = (*REQUEST, (b"x-entry", b"another"), (b"x-request-id", b"7"))
+    for headers in (other, other, call(8), call(9)):
+        assert hpack_decode(theirs, encode(encoder, headers)) == list(headers)
+    encoder.set_limit(100)
+    assert not encoder._beginnings
+    theirs.max_allowed_table_size = 100
+    for number in range(10, 15):
+        assert hpack_decode(theirs, encode(encoder, call(number))) == list(call(number))
+
+
+def test_few_beginnings_are_kept() -> None:
+    encoder, decoder = HeaderEncoder(), HeaderDecoder(1 << 14)
+    for method in range(3 * BEGINNINGS_KEPT):
+        for number in range(4):
+            headers = ((b"path", b"/%d" % method), *call(number))
+            assert decode(decoder, encode(encoder, headers)) == list(headers)
+        assert len(encoder._beginnings) <= BEGINNINGS_KEPT
+        assert len(decoder._beginnings) <= BEGINNINGS_KEPT
+
+
+def test_a_long_beginning_is_not_kept() -> None:
+    encoder, decoder = HeaderEncoder(), HeaderDecoder(1 << 16)
+    long = tuple((b"x-%d" % number, b"v" * 1000) for number in range(12))
+    for number in range(4):
+        headers = (*long, *call(number))
+        assert decode(decoder, encode(encoder, headers)) == list(headers)
+    assert not encoder._beginnings
+    assert not decoder._beginnings
+
+
 # Decoding.
+
+
+def test_fields_before_a_new_one_are_decoded_once() -> None:
+    encoder, decoder = HeaderEncoder(), HeaderDecoder(1000)
+    blocks = [decode(decoder, encode(encoder, call(number))) for number in range(6)]
+    assert blocks == [list(call(number)) for number in range(6)]
+    assert [block.size for block in blocks] == [header_list_size(call(number)) for number in range(6)]
+    beginning = blocks[-1].beginning
+    assert beginning == list(call(0)[:-1])
+    assert beginning is blocks[-2].beginning
+    # A change of the table may make something else of the same bytes.
+    decoder.decode(b"\x40\x01a\x011")
+    assert decode(decoder, HeaderEncoder().encode(call(7))).beginning is None
+
+
+def test_what_is_known_of_a_beginning_counts_for_the_whole_block() -> None:
+    encoder, decoder = HeaderEncoder(), HeaderDecoder(500)
+    told = [(*call(number)[:4], (b"content-length", b"7"), *call(number)[4:]) for number in range(6)]
+    assert [decode(decoder, encode(encoder, headers)).content_length for headers in told] == [7] * 6
+    with pytest.raises(HeaderListTooLarge):
+        decode(decoder, encode(encoder, (*told[0][:-1], (b"x-request-id", b"1" * 300))))
 
 
 def test_a_block_that_comes_again_is_the_same_object() -> None:

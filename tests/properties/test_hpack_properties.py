@@ -26,15 +26,19 @@ FEW = st.lists(HEADERS, max_size=8)
 MANY = st.tuples(st.integers(0, 70), st.sampled_from([0, 20, 60]), FEW).map(
     lambda drawn: [*drawn[2], *((b"x-%d" % number, b"v" * drawn[1]) for number in range(drawn[0])), *drawn[2]]
 )
-BLOCKS = st.one_of(FEW, FEW, MANY).map(tuple)
+#: What comes again before fields that need not.
+STEM = [(b":method", b"POST"), (b":path", b"/a.B/C"), (b"te", b"trailers"), *((b"x-%d" % i, b"v") for i in range(4))]
+BEGUN = st.tuples(st.integers(3, len(STEM)), FEW).map(lambda drawn: [*STEM[: drawn[0]], *drawn[1]])
+BLOCKS = st.one_of(FEW, BEGUN, MANY).map(tuple)
 TABLE_SIZES = st.sampled_from([0, 40, 100, 300, 1000, 4095, 4096])
 
 
 @st.composite
 def repeating(draw: st.DrawFn, elements: st.SearchStrategy[tuple[Header, ...]]) -> list[tuple[Header, ...]]:
-    """Draws a list in which a few elements come again and again."""
+    """Draws a list in which a few elements come again and again, sometimes with a field of their own behind."""
     pool = draw(st.lists(elements, min_size=1, max_size=4))
-    return draw(st.lists(st.sampled_from(pool), max_size=25))
+    drawn = draw(st.lists(st.tuples(st.sampled_from(pool), st.booleans()), max_size=25))
+    return [(*headers, (b"new", b"%d" % n)) if new else headers for n, (headers, new) in enumerate(drawn)]
 
 
 def reference(decoder: hpack.Decoder, block: bytes) -> list[Header]:

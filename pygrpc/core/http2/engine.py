@@ -76,15 +76,18 @@ class HeaderBlock(list[Header]):
     Attributes:
         parsed: Free for whoever receives the block; None at first.
         size: The size of the header list in bytes (RFC 9113, section 6.5.2), or -1 if nobody has counted yet.
+        beginning: A block that is the same object for all blocks that begin with its fields, or None; what it says can
+            be kept with it too.
     """
 
-    __slots__ = ("parsed", "size")
+    __slots__ = ("beginning", "parsed", "size")
 
     def __init__(self, headers: Iterable[Header] = ()) -> None:
         """Makes a block that nobody has parsed yet."""
         super().__init__(headers)
         self.parsed: object = None
         self.size = -1
+        self.beginning: HeaderBlock | None = None
 
 
 class Http2Events(Protocol):

@@ -1,9 +1,9 @@
 """Decoding header blocks for the frame engine (RFC 7541), on the static table and the Huffman code of ``hpack``.
 
 Clients send the same few header blocks over and over. While the dynamic table doesn't change, the same bytes mean the
-same headers, so that a block that was seen before is found in a dictionary and not decoded again. The dictionary is
-emptied whenever the dynamic table changes. A block that changes the table itself must be decoded each time, and is
-never kept.
+same headers, so that a block that was seen before is found in a dictionary and not decoded again. Of a block with
+something new in it, the fields before that are found so. The dictionaries are emptied whenever the dynamic table
+changes. A block that changes the table itself must be decoded each time, and is never kept.
 """
 
 from hpack.exceptions import HPACKDecodingError
@@ -11,9 +11,12 @@ from hpack.huffman_table import decode_huffman
 
 from pygrpc.core.http2.engine import DEFAULT_TABLE_SIZE, HeaderBlock
 from pygrpc.core.http2.hpack_tables import (
+    BEGINNINGS_KEPT,
     ENTRY_OVERHEAD,
     FIRST_DYNAMIC,
+    FIRST_FIELDS,
     INCREMENTAL,
+    LARGEST_BEGINNING,
     MOST_KEPT,
     SIGHTINGS_KEPT,
     SIZE_UPDATE,
@@ -63,6 +66,7 @@ class DecodedBlock(HeaderBlock):
         """Makes an empty block, to be filled by the decoder."""
         self.parsed = None
         self.size = -1
+        self.beginning: DecodedBlock | None = None
         self.unusual = False
         self.content_length: int | None = None
         self.informational = False
@@ -97,6 +101,8 @@ class HeaderDecoder:
         self._table_limit = max(table_size, DEFAULT_TABLE_SIZE)
         #: Blocks that were seen before and still mean the same; look here first. Emptied in place, never replaced.
         self.blocks: dict[bytes, DecodedBlock] = {}
+        #: The first octets of blocks, with all those up to what was new, and the fields that these mean.
+        self._beginnings: dict[bytes, tuple[bytes, DecodedBlock]] = {}
         self._max_list_size = max_list_size
         self._bytes_kept = 0
         self._sighted: set[int] = set()
@@ -121,8 +127,15 @@ class HeaderDecoder:
         """
         self._table_changed = False
         decoded = DecodedBlock()
+        position = 0
+        known = self._beginnings.get(block[:FIRST_FIELDS])
+        if known is not None and block.startswith(known[0]):
+            octets, beginning = known
+            position = len(octets)
+            decoded += beginning
+            decoded.beginning = beginning
         try:
-            size = decoded.size = self._decode(block, decoded)
+            size = decoded.size = self._decode(block, position, decoded)
         except (IndexError, HPACKDecodingError) as error:
             # An IndexError is a block that ends too early, or an index beyond the table.
             raise CompressionError(str(error)) from error
@@ -137,6 +150,7 @@ class HeaderDecoder:
     def _forget(self) -> None:
         self.blocks.clear()
         self._bytes_kept = 0
+        self._beginnings.clear()
 
     def _keep(self, block: bytes, decoded: DecodedBlock, size: int) -> None:
         # Only what comes for the second time is kept: a block with a value that is never the same again would stay for
@@ -158,10 +172,24 @@ class HeaderDecoder:
         sighted.add(key)
         return False
 
-    def _decode(self, block: bytes, headers: DecodedBlock) -> int:
-        """Appends the fields of a block to the headers; returns the size of the list."""
+    def _keep_beginning(self, octets: bytes, headers: DecodedBlock, size: int, look: bool) -> None:
+        """Keeps the fields before one that is new each time; a change of the table forgets them."""
+        if len(headers) > FIRST_FIELDS and size <= LARGEST_BEGINNING:
+            beginning = DecodedBlock()
+            beginning += headers
+            beginning.size, beginning.unusual = size, look
+            if len(self._beginnings) >= BEGINNINGS_KEPT:
+                self._beginnings.clear()
+            self._beginnings[octets[:FIRST_FIELDS]] = octets, beginning
+
+    def _decode(self, block: bytes, position: int, headers: DecodedBlock) -> int:
+        """Appends the fields of a block, from a position on, to the headers; returns the size of the list."""
         entries, literals, limit = self._entries, self._literals, self._max_list_size
-        position, end, size, look = 0, len(block), 0, False
+        end, size, look = len(block), 0, False
+        beginning = headers.beginning
+        fresh = beginning is None
+        if beginning is not None:
+            size, look = beginning.size, beginning.unusual
         while position < end:
             first = block[position]
             if 0x80 < first < 0xFF:
@@ -174,6 +202,7 @@ class HeaderDecoder:
                     raise CompressionError("index 0 stands for nothing (RFC 7541, section 6.1)")
                 header, length, special = entries[index]
             elif first & INCREMENTAL:
+                fresh = False
                 header, position = self._read_literal(block, position, 0x3F)
                 header, length, special = self._insert(header)
             elif first & SIZE_UPDATE:
@@ -182,6 +211,9 @@ class HeaderDecoder:
                 position = self._update_table_size(block, position)
                 continue
             elif first & 0x0F:
+                if fresh:
+                    fresh = False
+                    self._keep_beginning(block[:position], headers, size, look)
                 header, position = self._read_literal(block, position, 0x0F)
                 header, length, special = _entry(header)
             else:
@@ -190,6 +222,9 @@ class HeaderDecoder:
                 octets = block[position : value_at + 1 + (block[value_at] & 0x7F)]
                 entry = literals.get(octets)
                 if entry is None:
+                    if fresh:
+                        fresh = False
+                        self._keep_beginning(block[:position], headers, size, look)
                     entry, position = self._read_spelled_out(block, position, octets)
                 else:
                     position += len(octets)

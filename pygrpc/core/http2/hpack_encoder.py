@@ -1,17 +1,21 @@
 """Encoding header blocks for the frame engine (RFC 7541), on the static table of ``hpack``.
 
-The same headers have the same bytes while the dynamic table doesn't change, so these are found in a dictionary. It is
-emptied whenever the table changes.
+The same headers have the same bytes while the dynamic table doesn't change, so these are found in a dictionary. Where
+something differs from call to call, an identifier of the request say, the bytes of the fields before it are found so.
+Both dictionaries are emptied whenever the table changes.
 """
 
 from collections.abc import Sequence
 
 from pygrpc.core.http2.engine import DEFAULT_TABLE_SIZE
 from pygrpc.core.http2.hpack_tables import (
+    BEGINNINGS_KEPT,
     ENTRY_OVERHEAD,
     FIRST_DYNAMIC,
+    FIRST_FIELDS,
     INCREMENTAL,
     INDEXED,
+    LARGEST_BEGINNING,
     MOST_KEPT,
     SIGHTINGS_KEPT,
     SIZE_UPDATE,
@@ -48,6 +52,8 @@ class HeaderEncoder:
         self._largest_table = largest_table
         #: The bytes of header lists that are what they were; look here first. Emptied in place, never replaced.
         self.blocks: dict[tuple[Header, ...], bytes] = {}
+        #: The first fields of lists, with all those up to the first that is new each time, and the bytes of these.
+        self._beginnings: dict[tuple[Header, ...], tuple[tuple[Header, ...], bytes]] = {}
         self._fields: dict[Header, bytes] = {}
         self._field_bytes = 0
         self._names: dict[bytes, bytes] = {}
@@ -82,14 +88,28 @@ class HeaderEncoder:
         parts = [] if self._smallest is None else self._size_updates()
         if 2 * len(headers) > self._kept:
             self._kept = min(2 * len(headers), MOST_KEPT)
-        fields = self._fields
         keep = not parts and type(headers) is tuple
-        for header in headers:
+        rest = headers
+        if (
+            not parts
+            and type(headers) is tuple
+            and (beginning := self._beginnings.get(headers[:FIRST_FIELDS])) is not None
+        ):
+            first, encoded = beginning
+            if headers[: len(first)] == first:
+                parts.append(encoded)
+                rest = headers[len(first) :]
+        fields = self._fields
+        inserted = self._inserted
+        for index, header in enumerate(rest):
             part = fields.get(header)
             if part is None:
                 part = self._encode_field(header)
                 # A literal may be in the table next time.
-                keep = keep and header in fields
+                if keep and header not in fields:
+                    keep = False
+                    if rest is headers and index > FIRST_FIELDS and inserted == self._inserted:
+                        self._keep_beginning(headers[:index], parts)
             parts.append(part)
         if self._refused:
             self._refused = False
@@ -100,6 +120,14 @@ class HeaderEncoder:
                 self.blocks.clear()
             self.blocks[tuple(headers)] = block
         return block
+
+    def _keep_beginning(self, headers: Sequence[Header], parts: list[bytes]) -> None:
+        """Keeps the bytes of the fields before one that is new each time; a change of the table forgets them."""
+        first, encoded = tuple(headers), b"".join(parts)
+        if len(encoded) <= LARGEST_BEGINNING:
+            if len(self._beginnings) >= BEGINNINGS_KEPT:
+                self._beginnings.clear()
+            self._beginnings[first[:FIRST_FIELDS]] = first, encoded
 
     def _size_updates(self) -> list[bytes]:
         # RFC 7541, section 4.2: the smallest size since the last block, and then the size that is in force.
@@ -179,6 +207,7 @@ class HeaderEncoder:
         self._fields.clear()
         self._field_bytes = 0
         self.blocks.clear()
+        self._beginnings.clear()
 
 
 def _name(name: bytes, mask: int, representation: int) -> bytes:
