@@ -49,6 +49,13 @@ class CallParameters:
         self.deserializer = deserializer
 
 
+def wake(waiters: Sequence[asyncio.Future[None]]) -> None:
+    """Lets those go on who wait for these."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+
+
 class _Call(base.Call):
     """What calls of all four kinds have in common."""
 
@@ -103,13 +110,18 @@ class _Call(base.Call):
         self._waiters = (*self._waiters, waiter)
         await waiter
 
+    def _add_waiters(self, waiters: Sequence[asyncio.Future[None]]) -> None:
+        """Wakes those with the next thing that happens to the call, or at once if nothing will."""
+        if self._core.state is ClientState.DONE:
+            wake(waiters)
+        else:
+            self._waiters = (*self._waiters, *waiters)
+
     def _wake(self) -> None:
         waiters = self._waiters
         if waiters:
             self._waiters = ()
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            wake(waiters)
 
     async def _wait_done(self) -> Status:
         while not self._core.ended:
@@ -128,9 +140,7 @@ class _Call(base.Call):
 
     def on_writable(self) -> None:
         waiters, self._write_waiters = self._write_waiters, ()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        wake(waiters)
 
     def on_done(self) -> None:
         for callback in self._done_callbacks:

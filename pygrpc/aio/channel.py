@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +12,7 @@ from pygrpc.aio import base
 from pygrpc.aio.authentication import NOT_PRIVATE, Authentication
 from pygrpc.aio.connecting import Connections, Opener, open_connection
 from pygrpc.aio.errors import UsageError
-from pygrpc.aio.intercepted_call import InterceptedCall
+from pygrpc.aio.intercepted_call import Chain
 from pygrpc.aio.interceptor import ClientInterceptor, ClientInterceptors
 from pygrpc.aio.loops import default_loop, loop_runs
 from pygrpc.aio.multicallable import (
@@ -96,7 +95,8 @@ class Channel(base.Channel):
         self._stream_unary_interceptors = by_kind.stream_unary
         self._stream_stream_interceptors = by_kind.stream_stream
         self.security = security or insecure_client()
-        self._intercepted: weakref.WeakSet[InterceptedCall] = weakref.WeakSet()
+        #: The interceptors of calls that have not ended, so that ``close`` can cancel them.
+        self.chains: set[Chain] = set()
         self.limits = message_limits(options)
         self.compression = options.request_compression
         self.authority = options.default_authority or self.security.authority or self._target.authority
@@ -224,10 +224,6 @@ class Channel(base.Channel):
         else:
             call.cancel(NOT_PRIVATE)
 
-    def track(self, call: InterceptedCall) -> None:
-        """Takes note of a call that goes through interceptors, so that ``close`` cancels it."""
-        self._intercepted.add(call)
-
     def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
         """Returns what makes the header block of a call once its timeout is known."""
 
@@ -288,8 +284,8 @@ class Channel(base.Channel):
         self._watchers.tell(ChannelConnectivity.SHUTDOWN)
         if grace:
             await self._wait_until(lambda: not self._active_calls(), grace)
-        for intercepted in list(self._intercepted):
-            intercepted.cancel()
+        for chain in list(self.chains):
+            chain.cancel()
         for call in self._active_calls():
             call.cancel(CANCELLED_LOCALLY)
         self._deadlines.close()

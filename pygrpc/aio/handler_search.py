@@ -1,14 +1,12 @@
 """Server interceptors of the asyncio server: the search for the handler of one call."""
 
 import asyncio
-import contextlib
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pygrpc.aio.interceptor import ServerInterceptor
-from pygrpc.aio.loops import start_task
+from pygrpc.aio.loops import start_now
 from pygrpc.aio.servicer import ServedTransport
 from pygrpc.core.metadata import RawMetadata, encode_metadata
 from pygrpc.core.server_call import ServerCall, ServerState
@@ -20,7 +18,7 @@ from pygrpc.status import StatusCode
 _LOGGER = logging.getLogger("pygrpc")
 
 Find = Callable[[HandlerCallDetails], RpcMethodHandler | None]
-Serve = Callable[[RpcMethodHandler], Awaitable[None]]
+Serve = Callable[[RpcMethodHandler, asyncio.Task[None]], Awaitable[None]]
 
 
 class _MethodAndMetadata(NamedTuple):
@@ -39,7 +37,8 @@ class InterceptedCall(_MethodAndMetadata):
 
     def __new__(cls, call: ServerCall, transport: ServedTransport) -> Self:
         """Describes a call on a connection."""
-        details = super().__new__(cls, call.head.path, call.head.metadata)
+        head = call.head
+        details = tuple.__new__(cls, (head.path, head.metadata))
         details._call = call
         details._transport = transport
         return details
@@ -95,7 +94,7 @@ class HandlerSearch:
             call: The call; its listener is to be this object until the handler is known.
             interceptors: The first one is asked first.
             find: Finds the handler when all interceptors have let the call pass.
-            serve: Serves the call with a handler, to its end.
+            serve: Serves the call with a handler, to its end, in a task.
             on_finished: Told once when the search is over.
         """
         self._call = call
@@ -109,11 +108,7 @@ class HandlerSearch:
 
     def begin(self, loop: asyncio.AbstractEventLoop, details: HandlerCallDetails) -> None:
         """Starts the task."""
-        coroutine = self._run(details)
-        if sys.version_info >= (3, 12):
-            self.task = asyncio.Task(coroutine, loop=loop, eager_start=True)
-        else:
-            self.task = start_task(loop, coroutine, details.method)
+        self.task = start_now(loop, self._run(details), details.method)
 
     # What the core reports.
 
@@ -139,11 +134,15 @@ class HandlerSearch:
         handler = None
         ready = False
         try:
-            handler = await self._search(details, 0)
+            handler = await self._ask(0, details)
             if handler is None:
                 self._call.finish(Status(StatusCode.UNIMPLEMENTED, "Method not found!"), [])
             else:
-                ready = await self._wait_for_request(handler)
+                self._call.request_streaming = handler.request_streaming
+                # Most requests are here by now.
+                ready = self._call.has_message and self._call.remote_ended
+                if not ready:
+                    ready = await self._wait_for_request(handler)
         except asyncio.CancelledError:
             self._call.cancel(Status(StatusCode.CANCELLED, "the interceptor was cancelled"))
         except Exception as error:
@@ -152,16 +151,24 @@ class HandlerSearch:
         finally:
             self._on_finished(self)
         if handler is not None and ready and not self._call.ended:
-            # What cancels the handler is its own affair from here on.
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._serve(handler)
+            task = self.task or asyncio.current_task()
+            assert task is not None
+            try:
+                await self._serve(handler, task)
+            except asyncio.CancelledError:
+                _LOGGER.debug("the handler of %s was cancelled", details.method)
 
-    async def _search(self, details: HandlerCallDetails, index: int) -> RpcMethodHandler | None:
-        if index == len(self._interceptors):
-            return self._find(details)
+    async def _ask(self, index: int, details: HandlerCallDetails) -> RpcMethodHandler | None:
+        following = index + 1
+        if following < len(self._interceptors):
 
-        async def continuation(new_details: HandlerCallDetails) -> RpcMethodHandler | None:
-            return await self._search(new_details, index + 1)
+            async def continuation(new_details: HandlerCallDetails) -> RpcMethodHandler | None:
+                return await self._ask(following, new_details)
+
+        else:
+
+            async def continuation(new_details: HandlerCallDetails) -> RpcMethodHandler | None:
+                return self._find(new_details)
 
         found = await self._interceptors[index].intercept_service(continuation, details)  # type: ignore[arg-type]
         return require_handler(found, details.method)
@@ -172,7 +179,6 @@ class HandlerSearch:
         Returns:
             Whether there is something to handle.
         """
-        self._call.request_streaming = handler.request_streaming
         if handler.request_streaming:
             return True
         if not self._call.remote_ended:

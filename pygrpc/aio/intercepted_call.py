@@ -14,7 +14,7 @@ from pygrpc.aio import call as calls
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AioRpcError, UsageError
 from pygrpc.aio.interceptor import ClientCallDetails
-from pygrpc.aio.loops import start_task
+from pygrpc.aio.loops import start_now
 from pygrpc.aio.stand_ins import (
     DoneCallback,
     StreamStreamCallResponseIterator,
@@ -31,37 +31,118 @@ _HALF_CLOSED = 'RPC is half closed after calling "done_writing".'
 _MIXED_STYLES = "The iterator and read/write APIs may not be mixed on a single RPC."
 
 
-class _Chain:
+class Chain:
     """The interceptors of one call, and the end of the chain: the call itself.
 
     It doesn't know the object that the user holds, so that dropping that object cancels the call.
     """
 
+    #: Runs the interceptors.
+    task: asyncio.Task[Any]
+    #: What the chain has ended with, if it has ended well.
+    call: Any = None
+    #: The call that was made last; what an iterator in place of a call gets its status from.
+    _made: Any = None
+    _begun = False
+    #: Whether the call has brought what it is to bring, so that there is nothing left to cancel.
+    over = False
+    #: Those who wait for the response of the call, until the chain has ended.
+    waiters: Sequence[asyncio.Future[None]] = ()
+
     def __init__(
         self,
-        hook: str,
+        kind: "type[InterceptedCall]",
         interceptors: Sequence[Any],
-        start: Callable[[ClientCallDetails, Any], Any],
-        stand_in: Callable[[Any, Any], Any],
+        parameters: calls.CallParameters,
+        method: bytes,
+        compression: int | None,
     ) -> None:
-        self._hook = hook
+        """Prepares the chain for ``run``.
+
+        Args:
+            kind: The class of the call, which says what is to be made at the end.
+            interceptors: At least one; the first one is asked first.
+            parameters: What is known of the method that the user calls.
+            method: Its name.
+            compression: The algorithm that the user chose, or None.
+        """
+        self._kind = kind
         self._interceptors = interceptors
-        self._start = start
-        self._stand_in = stand_in
-        #: The call that was made last; what an iterator in place of a call gets its status from.
-        self._made: Any = None
+        self._parameters = parameters
+        self._method = method
+        self._compression = compression
 
-    async def run(self, details: ClientCallDetails, request: Any, index: int = 0) -> Any:
-        """Runs the interceptors from an index on."""
-        if index == len(self._interceptors):
-            self._made = self._start(details, request)
-            return self._made
+    async def run(self, details: ClientCallDetails, request: Any) -> None:
+        """Runs the interceptors."""
+        self._begun = True
+        try:
+            self.call = await self._intercept(0, details, request)
+        finally:
+            self.end()
 
-        async def continuation(new_details: Any, new_request: Any) -> Any:
-            return await self.run(new_details, new_request, index + 1)
+    async def _intercept(self, index: int, details: ClientCallDetails, request: Any) -> Any:
+        following = index + 1
+        if following < len(self._interceptors):
 
-        result = await getattr(self._interceptors[index], self._hook)(continuation, details, request)
-        return self._stand_in(result, self._made)
+            async def continuation(new_details: Any, new_request: Any) -> Any:
+                return await self._intercept(following, new_details, new_request)
+
+        else:
+
+            async def continuation(new_details: Any, new_request: Any) -> Any:
+                self._made = self._make(new_details, new_request)
+                return self._made
+
+        kind = self._kind
+        result = await getattr(self._interceptors[index], kind._hook)(continuation, details, request)
+        return result if type(result) is kind._call_class else kind._stand_in(result, self._made)
+
+    def _make(self, details: ClientCallDetails, request: Any) -> Any:
+        """Makes the call that the last interceptor asks for."""
+        parameters = self._parameters
+        method = details.method
+        if method != self._method:
+            name = method.decode() if isinstance(method, bytes) else method
+            parameters = calls.CallParameters(parameters.channel, name, parameters.serializer, parameters.deserializer)
+        call = self._kind._call_class(
+            parameters,
+            details.timeout,
+            details.metadata,
+            details.credentials,
+            getattr(details, "compression", self._compression),
+        )
+        if self._kind._streams_requests:
+            call._send_all(request, details.wait_for_ready)
+        else:
+            call._send(request, details.wait_for_ready)
+        return call
+
+    def end(self) -> None:
+        """The chain has ended: whoever waits for the response is woken, by the call if there is one to wait for."""
+        self._parameters.channel.chains.discard(self)
+        waiters = self.waiters
+        if waiters:
+            self.waiters = ()
+            if isinstance(self.call, self._kind._call_class):
+                self.call._add_waiters(waiters)
+            else:
+                calls.wake(waiters)
+
+    def cancel(self) -> bool:
+        """Cancels the interceptors, if they have not ended."""
+        # Interceptors that run at once may close their channel before anybody has the task.
+        task = getattr(self, "task", None) or asyncio.current_task()
+        assert task is not None
+        if not self._begun and not task.done():
+            # A task that is cancelled before it begins doesn't come by the end.
+            task.add_done_callback(lambda _: self.end())
+        return task.cancel()
+
+    def cancel_all(self) -> bool:
+        """Cancels the interceptors, or the call that they ended with."""
+        if self.call is not None:
+            return bool(self.call.cancel())
+        return self.cancel()
 
 
 class InterceptedCall(base.Call):
@@ -70,6 +151,10 @@ class InterceptedCall(base.Call):
     _hook: ClassVar[str]
     _call_class: ClassVar[type[Any]]
     _streams_requests: ClassVar[bool] = False
+    #: Who is to be told of the end of a call that has not begun yet.
+    _pending_callbacks: Sequence[DoneCallback] = ()
+    _writer: "_Writer | None" = None
+    _deadline: float | None = None
 
     def __init__(
         self,
@@ -88,43 +173,20 @@ class InterceptedCall(base.Call):
         compression: int | None = None,
     ) -> None:
         """Starts the interceptors; channels call this."""
-        self._pending_callbacks: list[DoneCallback] = []
-        self._writer: _Writer | None = None
+        self._loop = loop
         if self._streams_requests and request is None:
             self._writer = request = _Writer(loop)
-        call_class, streams_requests = self._call_class, self._streams_requests
-
-        def start(details: ClientCallDetails, final_request: Any) -> Any:
-            name = details.method
-            parameters = calls.CallParameters(
-                channel,
-                name.decode() if isinstance(name, bytes) else name,
-                request_serializer,
-                response_deserializer,
-            )
-            call = call_class(
-                parameters,
-                details.timeout,
-                details.metadata,
-                details.credentials,
-                getattr(details, "compression", compression),
-            )
-            if streams_requests:
-                call._send_all(final_request, details.wait_for_ready)
-            else:
-                call._send(final_request, details.wait_for_ready)
-            return call
-
-        if not isinstance(metadata, Metadata):
-            metadata = Metadata.from_tuple(metadata)
+        if metadata is None:
+            metadata = Metadata()
+        elif not isinstance(metadata, Metadata):
+            metadata = Metadata(*metadata)
+        if timeout is not None:
+            self._deadline = loop.time() + timeout
+        parameters = calls.CallParameters(channel, method.decode(), request_serializer, response_deserializer)
+        chain = self._chain = Chain(type(self), interceptors, parameters, method, compression)
+        channel.chains.add(chain)
         details = ClientCallDetails(method, timeout, metadata, credentials, wait_for_ready)
-        chain = _Chain(self._hook, interceptors, start, self._stand_in)
-        self._deadline = None if timeout is None else loop.time() + timeout
-        self._loop = loop
-        self._task: asyncio.Task[Any] = start_task(loop, chain.run(details, request), "interceptors of a call")
-        # Weakly, so that the task doesn't keep this object, whose end cancels it.
-        itself = weakref.ref(self)
-        self._task.add_done_callback(lambda _: _chain_ended(itself()))
+        chain.task = start_now(loop, chain.run(details, request), "interceptors of a call")
 
     @staticmethod
     def _stand_in(result: Any, made: Any) -> Any:
@@ -133,65 +195,62 @@ class InterceptedCall(base.Call):
 
     def __del__(self) -> None:
         """Cancels the call: nobody will ask for its outcome."""
-        if hasattr(self, "_task") and not self._loop.is_closed():
-            self.cancel()
+        chain = getattr(self, "_chain", None)
+        if chain is not None and not chain.over and not self._loop.is_closed():
+            chain.cancel_all()
 
     # Before and behind the end of the chain.
 
-    def _resolved(self) -> Any | None:
-        """The call, if the chain has ended with one."""
-        task = self._task
-        return None if not task.done() or task.cancelled() or task.exception() is not None else task.result()
-
     async def _resolve(self) -> Any:
         """Waits for the call; who is cancelled meanwhile does not cancel the chain."""
-        return await asyncio.shield(self._task)
+        chain = self._chain
+        if chain.call is None:
+            await asyncio.shield(chain.task)
+        return chain.call
 
     def _chain_ended(self) -> None:
-        callbacks, self._pending_callbacks = self._pending_callbacks, []
+        callbacks, self._pending_callbacks = self._pending_callbacks, ()
         for callback in callbacks:
             self.add_done_callback(callback)
 
     def cancel(self) -> bool:
         """Cancels the chain, or the call that it ended with."""
-        if not self._task.done():
-            return self._task.cancel()
-        call = self._resolved()
-        return bool(call.cancel()) if call is not None else False
+        return self._chain.cancel_all()
 
     def cancelled(self) -> bool:
         """Whether the call ended with CANCELLED."""
-        if not self._task.done():
-            return False
-        call = self._resolved()
+        call, task = self._chain.call, self._chain.task
         if call is not None:
             return bool(call.cancelled())
-        if self._task.cancelled():
+        if not task.done():
+            return False
+        if task.cancelled():
             return True
-        error = self._task.exception()
+        error = task.exception()
         return isinstance(error, AioRpcError) and error.code() is StatusCode.CANCELLED
 
     def done(self) -> bool:
         """Whether the call is over."""
-        if not self._task.done():
-            return False
-        call = self._resolved()
-        return call is None or bool(call.done())
+        call = self._chain.call
+        return self._chain.task.done() if call is None else bool(call.done())
 
     def add_done_callback(self, callback: DoneCallback) -> None:
         """Calls back with this object when the call is over, or at once if it is."""
-        if not self._task.done():
-            self._pending_callbacks.append(callback)
-            return
-        call = self._resolved()
-        if call is None or call.done():
+        call, task = self._chain.call, self._chain.task
+        if call is None and not task.done():
+            if not self._pending_callbacks:
+                # Weakly, so that the task doesn't keep this object, whose end cancels it.
+                itself = weakref.ref(self)
+                task.add_done_callback(lambda _: _chain_ended(itself()))
+            self._pending_callbacks = (*self._pending_callbacks, callback)
+        elif call is None or call.done():
             callback(self)
         else:
             call.add_done_callback(lambda _: callback(self))
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, not below 0; None without a deadline."""
-        call = self._resolved()
+        call = self._chain.call
         if call is not None:
             remaining: float | None = call.time_remaining()
             return remaining
@@ -210,7 +269,7 @@ class InterceptedCall(base.Call):
         except AioRpcError as error:
             return getattr(error, of_error)()
         except asyncio.CancelledError:
-            if self._task.cancelled():
+            if self._chain.task.cancelled():
                 return cancelled
             raise
         return await ask(call)
@@ -252,8 +311,21 @@ class _UnaryResponse(InterceptedCall):
     """The response side of calls with one response."""
 
     def __await__(self) -> Generator[Any, None, Any]:
-        call = yield from self._task.__await__()
-        response = yield from call.__await__()
+        chain = self._chain
+        if chain.call is None and not chain.task.done():
+            # One wait for the chain and for the call, as a rule.
+            waiter = self._loop.create_future()
+            chain.waiters = (*chain.waiters, waiter)
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                chain.cancel_all()
+                raise
+        if chain.call is None:
+            # It raises what the chain has raised.
+            yield from chain.task.__await__()
+        response = yield from chain.call.__await__()
+        chain.over = True
         return response
 
 
@@ -265,7 +337,10 @@ class _StreamResponse(InterceptedCall):
 
     async def _next(self) -> Any:
         if self._responses is None:
-            self._responses = aiter(await self._task)
+            chain = self._chain
+            if chain.call is None:
+                await chain.task
+            self._responses = aiter(chain.call)
         return await anext(self._responses)
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -360,7 +435,7 @@ class _StreamRequest(InterceptedCall):
         except AioRpcError:
             raise asyncio.InvalidStateError(_ALREADY_FINISHED) from None
         except asyncio.CancelledError:
-            if self._task.cancelled():
+            if self._chain.task.cancelled():
                 raise asyncio.InvalidStateError(_ALREADY_FINISHED) from None
             raise
 

@@ -27,6 +27,7 @@ class _MultiCallable:
     ) -> None:
         name = method.decode() if isinstance(method, bytes) else method
         self._parameters = CallParameters(channel, name, request_serializer, response_deserializer)
+        self._method = name.encode()
         self._interceptors = interceptors
 
     def _intercept(
@@ -43,7 +44,7 @@ class _MultiCallable:
         parameters = self._parameters
         channel = parameters.channel
         channel.check_open()
-        call = kind(
+        return kind(
             self._interceptors,
             request,
             timeout,
@@ -51,14 +52,12 @@ class _MultiCallable:
             credentials,
             wait_for_ready,
             channel,
-            parameters.method.encode(),
+            self._method,
             parameters.serializer,
             parameters.deserializer,
             channel.loop,
             compression=compression,
         )
-        channel.track(call)
-        return call
 
 
 class UnaryUnaryMultiCallable(_MultiCallable, base.UnaryUnaryMultiCallable[Any, Any]):

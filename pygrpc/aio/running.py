@@ -5,14 +5,13 @@ import contextvars
 import functools
 import inspect
 import logging
-import sys
 from collections.abc import AsyncIterable, Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NoReturn
 
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AbortError
-from pygrpc.aio.loops import start_task
+from pygrpc.aio.loops import start_now
 from pygrpc.aio.servicer import ServicerContext
 from pygrpc.core.status import Status
 from pygrpc.handlers import RpcMethodHandler, behavior_of
@@ -38,14 +37,10 @@ class HandlerRunner:
 
     def begin(self, context: ServicerContext) -> None:
         """Runs the handler of a call in a task."""
-        coroutine = self.run(context, context.handler)
-        if sys.version_info >= (3, 12):
-            # An eager task: most handlers end without waiting for anything, and need no turn of the loop.
-            task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
-            if not task.done():
-                context.task = task
-        else:
-            context.task = start_task(self._loop, coroutine, context.method)
+        # Most handlers end without waiting for anything.
+        task = start_now(self._loop, self.run(context, context.handler), context.method)
+        if not task.done():
+            context.task = task
 
     async def run(self, context: ServicerContext, handler: RpcMethodHandler) -> None:
         """Runs a handler to its end and sends its status; raises nothing."""

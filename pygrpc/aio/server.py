@@ -6,7 +6,7 @@ import functools
 import logging
 import random
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -271,11 +271,11 @@ class Server(base.Server):
     def _search(self, call: ServerCall, transport: _ServerTransport) -> None:
         """Finds the handler of a new call by way of the interceptors, and serves it."""
 
-        async def serve(handler: RpcMethodHandler) -> None:
+        def serve(handler: RpcMethodHandler, task: asyncio.Task[None]) -> Awaitable[None]:
             context = self._make_context(call, handler, transport)
-            context.task = asyncio.current_task()
+            context.task = task
             assert self._runner is not None
-            await self._runner.run(context, handler)
+            return self._runner.run(context, handler)
 
         search = HandlerSearch(call, self._interceptors, self._find_handler, serve, self._searches.discard)
         call.listener = search
@@ -285,7 +285,7 @@ class Server(base.Server):
         search.begin(self._loop, InterceptedCall(call, transport))
 
     def _find_handler(self, details: HandlerCallDetails) -> RpcMethodHandler | None:
-        handler = self._registered.get(details.method)
+        handler = self._known.get(details.method)
         if handler is None:
             for generic in self._generic:
                 handler = generic.service(details)

@@ -210,3 +210,62 @@ async def test_done_callbacks(lib: Any) -> None:
         assert await finish(stream, "unary_stream") == [b"more"]
         await told.wait()
         assert calls[-1] is stream
+
+
+@LIBRARIES
+async def test_cancelled_before_the_interceptors_begin(lib: Any) -> None:
+    async with channel(lib, *interceptors_of(lib, passing)) as made:
+        call = start(made, "unary_unary", b"x")
+        assert call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await call
+        assert call.cancelled()
+        assert await call.code() is lib.StatusCode.CANCELLED
+
+
+@LIBRARIES
+@pytest.mark.parametrize("outcome", ["call", "response", "status"])
+async def test_several_wait_for_slow_interceptors(lib: Any, outcome: str) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(continuation: Any, details: Any, request: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        if outcome == "status":
+            raise lib.aio.AioRpcError(lib.StatusCode.ABORTED, lib.aio.Metadata(), lib.aio.Metadata(), "no")
+        return request if outcome == "response" else await continuation(details, request)
+
+    async with channel(lib, *interceptors_of(lib, slow)) as made:
+        call = start(made, "unary_unary", b"x")
+
+        async def wait() -> Any:
+            return await call
+
+        tasks = [asyncio.create_task(wait()) for _ in range(3)]
+        await begun.wait()
+        go_on.set()
+        async with asyncio.timeout(20):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        if outcome == "status":
+            assert [each.code() for each in results] == [lib.StatusCode.ABORTED] * 3  # type: ignore[union-attr]
+        else:
+            assert results == [b"x"] * 3
+            assert await call == b"x"
+
+
+async def test_an_interceptor_closes_the_channel() -> None:
+    made: list[Any] = []
+
+    async def closing(continuation: Any, details: Any, request: Any) -> Any:
+        await made[0].close()
+        await asyncio.Event().wait()
+
+    async with channel(pygrpc, *interceptors_of(pygrpc, closing)) as one:
+        made.append(one)
+        call = start(one, "unary_unary", b"x")
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await call
+        assert call.cancelled()
+        assert not one.chains
