@@ -81,3 +81,16 @@ async def failing(*arguments: object, **variables: str) -> tuple[int, str, str]:
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
+
+
+async def scraped(url: str) -> str:
+    """Reads metrics as Prometheus does."""
+    address, path = url.removeprefix("http://").split("/", 1)
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    writer.write(f"GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith("HTTP/1.1 200 OK\r\n")
+    return answer

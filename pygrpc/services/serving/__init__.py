@@ -6,9 +6,11 @@ How the parts fit together:
     settings        what a setting is; kinds, what it may hold
     services        the services there are, one line each, and how each is opened
     server          all of it in one process: ports, TLS, health, a graceful stop
+    guarding        the guards: who calls, how often, what is counted, logged and kept
+    statistics      what was counted, in a line of the log; logs, how the log looks
     tls             certificates from files, read anew when these change
     watch           health that follows what the services need
-    running         signals, and several processes
+    running         signals, and several processes; processes, what these share
     command         the command line
 """
 

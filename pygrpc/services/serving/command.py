@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from pygrpc.services.serving import logs
 from pygrpc.services.serving.configuration import CONFIG_VARIABLE, SETTINGS, load
 from pygrpc.services.serving.errors import StartError
-from pygrpc.services.serving.running import run, set_up_logging
+from pygrpc.services.serving.running import run
 from pygrpc.services.serving.settings import Setting, SettingError
 
 _PROGRAM = "pygrpc serve"
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     if print_config:
         print(*loaded.as_toml(), sep="\n")
         return 0
-    set_up_logging(loaded.configuration)
+    logs.set_up(loaded.configuration)
     try:
         run(loaded.configuration, lambda address: print(f"listening on {address}", flush=True))
     except StartError as error:
@@ -80,7 +81,7 @@ def _help(setting: Setting) -> str:
 def plain(value: object) -> str:
     """Writes a default value for people."""
     match value:
-        case None | "":
+        case None | "" | ():
             return "none"
         case bool():
             return "on" if value else "off"

@@ -13,11 +13,28 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pygrpc.services.serving.kinds import HOST, PATH, PLACE, PORT, SIZE, SWITCH, URL, choice, seconds, whole, words
+from pygrpc.services.serving.kinds import (
+    HOST,
+    METHODS,
+    PATH,
+    PLACE,
+    PORT,
+    RATES,
+    ROLES,
+    SIZE,
+    SWITCH,
+    TEXT,
+    URL,
+    choice,
+    seconds,
+    whole,
+    words,
+)
 from pygrpc.services.serving.settings import Setting, SettingError, setting, setting_of
 
 CONFIG_VARIABLE = "GRPC_CONFIG"
 SERVICES = ("user", "chat", "file")
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 _MANY = 1_000_000
 
 
@@ -77,6 +94,40 @@ class Configuration:
         "whether clients must have a certificate; if not given, it is on when `tls_ca` is given",
     )
 
+    # Who may call what, and how often.
+    auth_keys: str = setting(
+        "",
+        PATH,
+        "JWT_KEYS_PATH",
+        "file of the keys that sign JSON Web Tokens, a JWK set or PEM; turns authentication on",
+    )
+    auth_algorithms: tuple[str, ...] = setting(
+        ALGORITHMS, words(*ALGORITHMS), "JWT_ALGORITHMS", "which algorithms may sign the tokens"
+    )
+    auth_audience: str = setting("", TEXT, "JWT_AUDIENCE", "what the claim `aud` of the tokens must be")
+    auth_issuer: str = setting("", TEXT, "JWT_ISSUER", "what the claim `iss` of the tokens must be")
+    auth_tokens: str = setting(
+        "",
+        PATH,
+        "AUTH_TOKENS_PATH",
+        "JSON file of bearer tokens, each with `sha256`, `name` and `roles`; turns authentication on",
+    )
+    auth_certificates: bool = setting(
+        False, SWITCH, "AUTH_CERTIFICATES", "whether clients are also known by their certificates (mutual TLS)"
+    )
+    auth_roles: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        (), ROLES, "AUTH_ROLES", "the roles of which a caller needs one, by method; without it, who is known may do all"
+    )
+    auth_public: tuple[str, ...] = setting(
+        ("/grpc.health.v1.Health/*",), METHODS, "AUTH_PUBLIC", "the methods that anybody may call"
+    )
+    rate_limits: tuple[tuple[str, str], ...] = setting(
+        (),
+        RATES,
+        "RATE_LIMITS",
+        "how often each client may call, by method: `RATE/BURST`, calls in a second and at once",
+    )
+
     # Limits and keepalive.
     max_receive_message: int = setting(
         4 << 20, SIZE, "GRPC_MAX_RECEIVE_MESSAGE", "the largest message to accept, in bytes"
@@ -125,6 +176,13 @@ class Configuration:
         10.0, seconds(0), "GRPC_KEEPALIVE_LEAST_INTERVAL", "how often a client may ask, at most once in so many seconds"
     )
 
+    cache_time: float = setting(
+        0.0,
+        seconds(0),
+        "CACHE_TIME",
+        "how long answers that only read are kept, in seconds, also when other processes write; 0 for never",
+    )
+
     # Watching it.
     health_interval: float = setting(
         5.0, seconds(0.01), "GRPC_HEALTH_INTERVAL", "how often what the services need is checked, in seconds"
@@ -132,6 +190,22 @@ class Configuration:
     health_timeout: float = setting(
         2.0, seconds(0.01), "GRPC_HEALTH_TIMEOUT", "how long a check may take before it counts as failed, in seconds"
     )
+    metrics: bool = setting(
+        False, SWITCH, "MONITORING_ENABLED", "whether to count calls, for Prometheus at `/metrics` and for the log"
+    )
+    metrics_host: str = setting("127.0.0.1", HOST, "METRICS_HOST", "name or address to serve the metrics on")
+    metrics_port: int = setting(9464, PORT, "METRICS_PORT", "port to serve the metrics on; 0 lets the system choose")
+    metrics_interval_ms: int = setting(
+        60_000,
+        whole(0, 86_400_000),
+        "MONITORING_INTERVAL",
+        "how often a summary of the metrics is logged, in milliseconds; 0 for never",
+    )
+    request_ids: bool = setting(
+        True, SWITCH, "REQUEST_IDS", "whether calls have an id, the client's `x-request-id` or a new one"
+    )
+    log_calls: bool = setting(False, SWITCH, "LOG_CALLS", "whether to log each call when it is over")
+    log_format: str = setting("text", choice("text", "json"), "LOG_FORMAT", "how log lines look: `text` or `json`")
     log_level: str = setting(
         "info",
         choice("debug", "info", "warning", "error"),
@@ -146,6 +220,7 @@ class Configuration:
             if value is not None or each.default is not None:
                 object.__setattr__(self, each.name, each.read(value, each.name))
         self._check_tls()
+        self._check_authentication()
         if self.workers > 1 and ":memory:" in self.database:
             raise SettingError(
                 f"database must not be {self.database} with {self.workers} workers, as each would have one of its own; "
@@ -165,6 +240,19 @@ class Configuration:
                 f"clients must have a certificate, but tls_ca does not say who vouches for them; give it by "
                 f"{named.option} or {named.environment}"
             )
+
+    def _check_authentication(self) -> None:
+        if self.auth_certificates and not (self.uses_tls and self.wants_client_certificates):
+            raise SettingError("auth_certificates needs mutual TLS; give tls_certificate, tls_key and tls_ca")
+        if self.auth_roles and not self.authenticates:
+            raise SettingError(
+                "auth_roles needs something to know callers by; give auth_keys, auth_tokens or auth_certificates"
+            )
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers have to say who they are."""
+        return bool(self.auth_keys or self.auth_tokens or self.auth_certificates)
 
     @property
     def uses_tls(self) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
+_T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_Table: TypeAlias = tuple[tuple[str, _T], ...]
 
 _ON = frozenset({"true", "on", "yes", "1"})
 _OFF = frozenset({"false", "off", "no", "0"})
@@ -19,6 +22,12 @@ _PASSWORD = re.compile(r"(?<=://)([^/@:]*):.*(?=@)")
 #: What some drivers take as a parameter of a URL.
 _PASSWORD_PARAMETER = re.compile(r"([?&][a-z_]*(?:password|secret|token)[a-z_]*=)[^&]*", re.IGNORECASE)
 HIDDEN = "***"
+_METHOD = re.compile(r"\*|/[\w.]+/(\*|\w+)", re.ASCII)
+_FASTEST = 1_000_000
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +39,14 @@ class Kind(Generic[_T_co]):
         rule: What a value has to be, behind "must be".
         read: Turns text, or a value of TOML, into a value; raises ValueError if it can't.
         switch: Whether it is on or off, so that the option needs no value.
+        show: Writes a value as TOML.
     """
 
     name: str
     rule: str
     read: Callable[[object], _T_co]
     switch: bool = False
+    show: Callable[[Any], str] = _show
 
 
 def whole(least: int, most: int) -> Kind[int]:
@@ -87,6 +98,61 @@ def words(*names: str) -> Kind[tuple[str, ...]]:
     return Kind("names", f"some of {', '.join(names)}, with commas between", read)
 
 
+def table(what: str, example: str, read: Callable[[object], _T], show: Callable[[_T], str]) -> Kind[_Table[_T]]:
+    """Makes the kind of tables that say something of methods: a table in TOML, elsewhere `METHOD=...; METHOD=...`.
+
+    Args:
+        what: What it says of them.
+        example: One in text.
+        read: Reads what is behind a method, or raises ValueError.
+        show: Writes that as TOML.
+    """
+
+    def read_table(value: object) -> _Table[_T]:
+        if isinstance(value, str):
+            entries = [entry.partition("=") for entry in value.split(";") if entry.strip()]
+            if not all(separator for _, separator, _ in entries):
+                raise ValueError
+            value = [(method.strip(), given.strip()) for method, _, given in entries]
+        pairs: Any = value.items() if isinstance(value, Mapping) else value
+        if not isinstance(pairs, list | tuple | ItemsView):
+            raise ValueError
+        return tuple((_read_method(method), read(given)) for method, given in pairs)
+
+    def show_table(value: _Table[_T]) -> str:
+        shown = ", ".join(f"{_show(method)} = {show(given)}" for method, given in value)
+        return f"{{ {shown} }}" if shown else "{}"
+
+    return Kind("table", f'{what} of methods, such as "{example}"', read_table, show=show_table)
+
+
+def _read_method(value: object) -> str:
+    if not isinstance(value, str) or not _METHOD.fullmatch(value):
+        raise ValueError
+    return value
+
+
+def _read_methods(value: object) -> tuple[str, ...]:
+    parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError
+    return tuple(map(_read_method, parts))
+
+
+def _read_roles(value: object) -> tuple[str, ...]:
+    parts = value.split() if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) and part for part in parts):
+        raise ValueError
+    return tuple(parts)
+
+
+def _read_rate(value: object) -> str:
+    rate, separator, burst = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if not separator or not 0 < float(rate) <= _FASTEST or int(burst) < 1:
+        raise ValueError
+    return f"{float(rate):g}/{int(burst)}"
+
+
 def _read_text(value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
@@ -125,6 +191,11 @@ PLACE = Kind("path or URL", "a path or a URL", _read_required)
 SWITCH = Kind("on or off", "on or off (true or false)", _read_switch, switch=True)
 SIZE = Kind("bytes", "a number of bytes below 2 GiB, such as 65536, 64K or 4M", _read_size)
 PORT = whole(0, 65535)
+TEXT = Kind("text", "text", _read_text)
+METHODS = Kind("methods", "methods or `*` for all of a service, with commas between", _read_methods)
+ROLES = table("the roles", "*=user admin; /user.v1.UserService/DeleteUser=admin", _read_roles, _show)
+#: Calls in a second, and how many may come at once.
+RATES = table("the rates", "*=100/200; /user.v1.UserService/CreateUser=0.5/5", _read_rate, _show)
 
 
 def without_passwords(value: str) -> str:

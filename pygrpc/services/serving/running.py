@@ -7,23 +7,22 @@ import functools
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from pygrpc import aio, run_workers
+from pygrpc.services.serving import logs, processes
 from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.errors import StartError
 from pygrpc.services.serving.server import Server, listen_address
 
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def run(configuration: Configuration, ready: Callable[[str], None]) -> None:
     """Serves until SIGINT or SIGTERM, then lets the running calls finish within the grace; a second signal ends them.
 
-    The main thread has to call this. With several workers, logging has to be set up by `set_up_logging`, as each worker
-    does that too.
+    The main thread has to call this. With several workers, each sets up its logging by `logs.set_up`.
 
     Args:
         configuration: How to run.
@@ -39,22 +38,18 @@ def run(configuration: Configuration, ready: Callable[[str], None]) -> None:
     if configuration.port:
         asyncio.run(_check_port(address))
     try:
-        run_workers(
-            functools.partial(_serve, configuration),
-            address,
-            configuration.workers,
-            grace=configuration.grace,
-            ready=ready,
-        )
+        with processes.counted_together() if configuration.metrics else nullcontext():
+            run_workers(
+                functools.partial(_serve, configuration),
+                address,
+                configuration.workers,
+                grace=configuration.grace,
+                ready=ready,
+            )
     except RuntimeError as error:
         raise StartError(str(error)) from error
     except SystemExit as error:
         raise StartError(str(error.code).removeprefix("run_workers: ")) from error
-
-
-def set_up_logging(configuration: Configuration) -> None:
-    """Logs to standard error, from the level of the configuration on."""
-    logging.basicConfig(level=configuration.log_level.upper(), format=LOG_FORMAT)
 
 
 async def _run(configuration: Configuration, ready: Callable[[str], None]) -> None:
@@ -114,8 +109,9 @@ def _told_to_stop() -> Iterator[asyncio.Semaphore]:
 
 async def _serve(configuration: Configuration, address: str) -> Server:
     """Makes the server of a worker."""
-    set_up_logging(configuration)
-    return _Worker(configuration, address=address, share_port=True)
+    logs.set_up(configuration)
+    processes.forget_the_dead()
+    return _Worker(configuration, address=address, share_port=True, serve_metrics=processes.is_first_worker())
 
 
 class _Worker(Server):

@@ -16,6 +16,7 @@ from pygrpc.services.errors import StoreError
 from pygrpc.services.fanout import open_fanout
 from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.errors import StartError
+from pygrpc.services.serving.guarding import Guards
 from pygrpc.services.serving.kinds import without_passwords
 from pygrpc.services.serving.services import SERVICES, Opened, Shared
 from pygrpc.services.serving.tls import CertificateFiles
@@ -38,22 +39,37 @@ class Server:
     It is started once and stopped once. `pygrpc.services.serving.run` adds signals and worker processes.
     """
 
-    def __init__(self, configuration: Configuration, *, address: str = "", share_port: bool = False) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        address: str = "",
+        share_port: bool = False,
+        serve_metrics: bool = True,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             configuration: How to run; `workers` does not count here.
             address: Where to listen, `HOST:PORT`; that of the configuration if it is empty.
             share_port: Whether other processes may listen on the same port.
+            serve_metrics: Whether this process serves the metrics, if the configuration wants them.
         """
         self._configuration = configuration
         self._wanted = address or listen_address(configuration)
         self._share_port = share_port
+        self._serve_metrics = serve_metrics
         self._stack = AsyncExitStack()
         self._opened: list[Opened] = []
         self._health = Health()
         self._server: aio.Server | None = None
         self._address = ""
+        self._metrics_address = ""
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are, a URL; empty before the start, or if there are none."""
+        return self._metrics_address
 
     @property
     def address(self) -> str:
@@ -65,7 +81,10 @@ class Server:
 
         Raises:
             StartError: That is not possible; the text says why, and nothing is left open.
+            RuntimeError: It was started before.
         """
+        if self._server is not None:
+            raise RuntimeError("a server is started once; make another one")
         try:
             await self._start()
         except BaseException as error:
@@ -82,7 +101,9 @@ class Server:
         if configuration.uses_tls:
             files = CertificateFiles(configuration.tls_certificate, configuration.tls_key, configuration.tls_ca)
             credentials = files.credentials(configuration.wants_client_certificates)
+        guards = Guards(configuration)
         self._server = server = aio.server(
+            interceptors=guards.interceptors,
             options=server_options(configuration, self._share_port),
             maximum_concurrent_rpcs=configuration.max_calls or None,
         )
@@ -94,7 +115,7 @@ class Server:
                 port = server.add_secure_port(self._wanted, credentials)
         except (OSError, RuntimeError) as error:
             raise StartError(str(error)) from error
-        needs = await self._open_services(server)
+        needs = await self._open_services(server, guards)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if configuration.reflection:
             enable_server_reflection((*needs, health.SERVICE_NAME), server)
@@ -102,6 +123,7 @@ class Server:
             self._health, needs, interval=configuration.health_interval, timeout=configuration.health_timeout
         )
         await watcher.check()
+        self._metrics_address = await self._stack.enter_async_context(guards.telling(self._serve_metrics))
         await server.start()
         watching = asyncio.create_task(watcher.run())
         self._stack.push_async_callback(asyncio.wait, (watching,))
@@ -109,10 +131,10 @@ class Server:
         self._address = f"{self._wanted.rpartition(':')[0]}:{port}"
         self._log_start()
 
-    async def _open_services(self, server: aio.Server) -> dict[str, Any]:
+    async def _open_services(self, server: aio.Server, guards: Guards) -> dict[str, Any]:
         """Opens and registers them; returns what each contract needs."""
         fanout = await self._open("fan-out", open_fanout(self._configuration.fanout))
-        shared = Shared(self._configuration, fanout)
+        shared = Shared(self._configuration, fanout, guards.identify)
         needs: dict[str, Any] = {}
         for name in self._configuration.services:
             service = SERVICES[name]
@@ -136,6 +158,8 @@ class Server:
         security = "in the clear"
         if configuration.uses_tls:
             security = "over mutual TLS" if configuration.wants_client_certificates else "over TLS"
+        if self._metrics_address:
+            _log.info("The metrics are at %s.", self._metrics_address)
         _log.info("Serving %s on %s, %s.", ", ".join(configuration.services), self._address, security)
         _log.info("The database is %s.", without_passwords(configuration.database))
         if configuration.fanout:

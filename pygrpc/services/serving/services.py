@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pygrpc import aio
 from pygrpc.services.chat import ChatRooms, ChatService, DatabaseChatStore, UnversionedChatService
 from pygrpc.services.errors import StoreError
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
+from pygrpc.services.files.callers import Identify, user_id_of
 from pygrpc.services.files.s3.address import is_address
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
@@ -43,10 +44,12 @@ class Shared:
     Attributes:
         configuration: The settings.
         fanout: Is open, and closed after the services.
+        identify: Knows who makes a call.
     """
 
     configuration: Configuration
     fanout: Fanout
+    identify: Identify = user_id_of
 
     def fanout_needed(self) -> tuple[Dependency, ...]:
         """Returns what a service needs that tells other processes what is new."""
@@ -65,10 +68,12 @@ class Service:
     Attributes:
         contracts: The full names of the gRPC services that it registers.
         open: Makes it, until the end of the context; raises StoreError if its storage cannot be used.
+        reads: The methods whose answers may be kept for a while, and for each those that change what it reads.
     """
 
     contracts: tuple[str, ...]
     open: Callable[[Shared], AbstractAsyncContextManager[Opened]]
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -106,7 +111,8 @@ async def _chat(shared: Shared) -> AsyncIterator[Opened]:
 async def _files(shared: Shared) -> AsyncIterator[Opened]:
     place = shared.configuration.files
     # A folder has its catalog with it.
-    async with open_files(place, database=shared.configuration.database if is_address(place) else "") as files:
+    database = shared.configuration.database if is_address(place) else ""
+    async with open_files(place, database=database, identify=shared.identify) as files:
         needs = (
             Dependency("catalog of the files", files.catalog.check),
             Dependency("storage of the files", files.storage.check),
@@ -118,9 +124,20 @@ def _nothing() -> None:
     """Uploads and downloads end by themselves."""
 
 
+_USER = ("user.v1.UserService", "user.UserService")
+_CHAT = ("chat.v1.ChatService", "chat.ChatService")
+_FILE = ("file.v1.FileService", "file.FileService")
+
+
+def _reads(contracts: tuple[str, ...], read: str, *writers: str) -> dict[str, tuple[str, ...]]:
+    """Returns a method that only reads, and those that change what it reads, in all contracts over the same data."""
+    changing = tuple(f"/{contract}/{writer}" for contract in contracts for writer in writers)
+    return {f"/{contract}/{read}": changing for contract in contracts}
+
+
 #: All services, by the names that the setting `services` has for them.
 SERVICES = {
-    "user": Service(("user.v1.UserService", "user.UserService"), _users),
-    "chat": Service(("chat.v1.ChatService", "chat.ChatService"), _chat),
-    "file": Service(("file.v1.FileService", "file.FileService"), _files),
+    "user": Service(_USER, _users, _reads(_USER, "GetUser", "UpdateUser", "DeleteUser")),
+    "chat": Service(_CHAT, _chat),
+    "file": Service(_FILE, _files, _reads(_FILE, "GetFileInfo", "UploadFile", "DeleteFile")),
 }

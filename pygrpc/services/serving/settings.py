@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import Field, dataclass, field
 from typing import Any, TypeVar
 
@@ -63,7 +62,7 @@ class Setting:
             return ""
         if isinstance(value, str):
             value = HIDDEN if self.secret and value else without_passwords(value)
-        return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+        return self.kind.show(value)
 
 
 def setting(default: _T, kind: Kind[_T], environment: str, help: str, *, secret: bool = False) -> _T:

@@ -66,7 +66,7 @@ def test_help_tells_of_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "none"), ("", "none"), (True, "on"), (("a", "b"), "a,b"), (10.0, "10"), (0, "0"), ("x", "x")],
+    [(None, "none"), ("", "none"), ((), "none"), (True, "on"), (("a", "b"), "a,b"), (10.0, "10"), (0, "0"), ("x", "x")],
 )
 def test_defaults_in_the_help(value: object, text: str) -> None:
     assert command.plain(value) == text

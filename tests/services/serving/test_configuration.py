@@ -106,6 +106,17 @@ def test_when_tls_is_used(given: dict[str, Any], uses_tls: bool, wants_client_ce
             "clients must have a certificate, but tls_ca does not say who vouches for them; "
             "give it by --tls-ca or SSL_CA_PATH",
         ),
+        ({}, {"AUTH_ROLES": "GetUser=admin"}, "", "AUTH_ROLES must be the roles of methods, such as "),
+        ({}, {}, "rate_limits = 5", "rate_limits in {file} must be the rates of methods, such as "),
+        ({"rate_limits": "*=0/5"}, {}, "", "--rate-limits must be the rates of methods, such as "),
+        ({"auth_public": "health"}, {}, "", "--auth-public must be methods or `*` for all of a service"),
+        (
+            {"auth_roles": "*=x"},
+            {},
+            "",
+            "auth_roles needs something to know callers by; give auth_keys, auth_tokens or ",
+        ),
+        ({"auth_certificates": True}, {}, "", "auth_certificates needs mutual TLS; give tls_certificate, tls_key and "),
         (
             {"database": ":memory:", "workers": "2"},
             {},
@@ -123,6 +134,17 @@ def test_what_is_wrong(
         load(options, environment, file)
     assert sentence.format(file=file) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_tables_of_methods(tmp_path: Path) -> None:
+    content = '[auth_roles]\n"*" = ["user", "admin"]\n"/a.B/C" = "admin"\n[rate_limits]\n"/a.B/*" = "0.50/5"\n'
+    in_file = load({"auth_keys": "k"}, {}, file_of(tmp_path, content))
+    given = {"AUTH_ROLES": "*=user admin; /a.B/C=admin;", "RATE_LIMITS": " /a.B/* = 0.5/5 ", "JWT_KEYS_PATH": "k"}
+    assert load({}, given).configuration == in_file.configuration
+    assert in_file.configuration.auth_roles == (("*", ("user", "admin")), ("/a.B/C", ("admin",)))
+    assert in_file.configuration.rate_limits == (("/a.B/*", "0.5/5"),)
+    again = load({}, {}, file_of(tmp_path, "\n".join(in_file.as_toml())))
+    assert again.configuration == in_file.configuration
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from types import ModuleType
 
 import pytest
 
+from pygrpc import aio
 from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from tests.services import servers
 from tests.services.program import failing, serving
+from tests.services.servers.postgresql import PASSWORD, PostgresqlServer
 from tests.services.servers.redis import RedisServer
 from tests.services.support import create
 
@@ -158,19 +160,39 @@ async def test_a_database_that_goes_away_and_comes_back(client_aio: ModuleType, 
     assert "The storage of the files does not work: No such file or directory." in messages
 
 
+async def test_a_database_server_that_goes_away_and_comes_back(
+    postgresql: str, postgresql_server: PostgresqlServer
+) -> None:
+    # Not with a client of grpcio, whose process must not fork, as it does to start the server as another user.
+    async with serving(postgresql, "--health-interval", 0.01) as program:
+        async with aio.insecure_channel(program.address) as channel:
+            stub = user_pb2_grpc.UserServiceStub(channel)
+            user = await create(stub)
+            watch = HealthStub(channel).Watch(HealthCheckRequest(service="user.v1.UserService"))
+            assert (await watch.read()).status == HealthCheckResponse.SERVING
+            async with postgresql_server.away():
+                assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+                call = stub.GetUser(user_pb2.GetUserRequest(id=user.id))
+                assert (await call.code()).name == "UNAVAILABLE"
+            assert (await watch.read()).status == HealthCheckResponse.SERVING
+            assert (await stub.GetUser(user_pb2.GetUserRequest(id=user.id))).user == user
+        program.process.send_signal(signal.SIGTERM)
+        status, _, errors = await program.finished()
+    assert status == 0
+    assert "The user database works again.\n" in errors
+    assert PASSWORD not in errors
+
+
 async def test_redis_that_goes_away_and_comes_back(client_aio: ModuleType, tmp_path: Path) -> None:
     redis = RedisServer(str(tmp_path), password="s3cret")
     options = ("--fanout", redis.url, "--health-interval", 0.01)
     try:
         async with serving(tmp_path / "users.db", *options) as program:
             async with client_aio.insecure_channel(program.address) as channel:
-                health = HealthStub(channel)
-                watch = health.Watch(HealthCheckRequest(service="chat.v1.ChatService"))
+                watch = HealthStub(channel).Watch(HealthCheckRequest(service="chat.v1.ChatService"))
                 assert (await watch.read()).status == HealthCheckResponse.SERVING
                 redis.stop()
                 assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
-                users = await health.Check(HealthCheckRequest(service="user.v1.UserService"))
-                assert users.status == HealthCheckResponse.SERVING
                 redis.start()
                 assert (await watch.read()).status == HealthCheckResponse.SERVING
             program.process.send_signal(signal.SIGTERM)
@@ -240,6 +262,13 @@ async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     folder = tmp_path / "text" / "files"
     result = await failing("--port", 0, "--services", "file", "--files", folder, *LOG_LEVEL)
     assert sentence_of(result) == f'the file folder "{folder}" cannot be used: Not a directory'
+
+
+@WORKERS
+async def test_a_database_server_that_is_not_there(workers: int) -> None:
+    url = f"postgresql://ann:s3cret@127.0.0.1:{servers.free_port()}/users"
+    result = await failing("--port", 0, "--services", "user", "--database", url, "--workers", workers, *LOG_LEVEL)
+    assert f'the user database "{url.replace(":s3cret", "")}" cannot be used: ' in sentence_of(result)
 
 
 async def test_a_redis_server_that_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from pygrpc import aio
 from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from pygrpc.services.serving import Configuration, StartError, running
-from tests.services.program import failing, serving
+from tests.services import servers
+from tests.services.program import failing, scraped, serving
 from tests.services.support import create
 from tests.tls import certificates
 
@@ -89,6 +92,25 @@ async def test_workers_with_mutual_tls(client_aio: ModuleType, tmp_path: Path) -
         status, _, errors = await program.finished()
     assert status == 0
     assert errors.count(", over mutual TLS.") == 2
+
+
+async def test_workers_are_counted_together(tmp_path: Path) -> None:
+    port = servers.free_port()
+    options = ("--workers", 2, "--metrics", "--metrics-port", port)
+    async with serving(tmp_path / "users.db", *options) as program:
+        # The kernel gives each connection to one of the two, and the first one tells of both.
+        for _ in range(20):
+            async with aio.insecure_channel(program.address) as channel:
+                await HealthStub(channel).Check(HealthCheckRequest())
+        counted = 'grpc_server_handled_total{grpc_code="OK",grpc_method="Check",'
+        while not re.search(
+            rf"^{re.escape(counted)}.*}} 20\.0$", await scraped(f"http://127.0.0.1:{port}/metrics"), re.M
+        ):
+            await asyncio.sleep(0)
+        program.process.send_signal(signal.SIGTERM)
+        status, _, errors = await program.finished()
+    assert status == 0
+    assert errors.count(f"The metrics are at http://127.0.0.1:{port}/metrics.") == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -95,13 +95,19 @@ async def test_reflection(configured: Made, reflection: bool) -> None:
         }
 
 
-async def test_limits_of_calls_and_messages(client_aio: ModuleType, configured: Made) -> None:
-    server = Server(configured(max_calls=1, max_receive_message=1000))
+async def test_the_limit_of_messages(client_aio: ModuleType, configured: Made) -> None:
+    server = Server(configured(max_receive_message=1000))
     async with server, client_aio.insecure_channel(server.address) as channel:
         users = user_pb2_grpc.UserServiceStub(channel)
         long = users.CreateUser(user_pb2.CreateUserRequest(name="x" * 1000, email="ann@example.com"))
         assert (await long.code()).name == "RESOURCE_EXHAUSTED"
         assert "larger than max" in await long.details()
+
+
+async def test_the_limit_of_calls(client_aio: ModuleType, configured: Made) -> None:
+    server = Server(configured(max_calls=1))
+    async with server, client_aio.insecure_channel(server.address) as channel:
+        users = user_pb2_grpc.UserServiceStub(channel)
         chat = users.UserChat()
         await chat.read()
         second = users.ListUsers(user_pb2.ListUsersRequest())
@@ -244,6 +250,12 @@ async def test_a_storage_that_does_not_open_in_time(configured: Made, monkeypatc
     monkeypatch.setitem(SERVICES, "chat", type(SERVICES["chat"])(("chat.v1.ChatService",), Hanging))  # type: ignore
     with pytest.raises(StartError, match=r"^the chat service could not be opened within 0.01 seconds$"):
         await Server(configured(start_timeout=0.01, services="chat")).start()
+
+
+async def test_a_server_is_started_once(configured: Made) -> None:
+    async with Server(configured(services="user")) as server:
+        with pytest.raises(RuntimeError, match="started once"):
+            await server.start()
 
 
 async def test_a_server_that_was_never_started_can_be_stopped(configured: Made) -> None:
