@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pygrpc import aio
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from tests.services.program import serving
 from tests.services.support import all_of
@@ -113,6 +114,30 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     async with serving(path) as program, client_aio.insecure_channel(program.address) as channel:
         found = await everybody(user_pb2_grpc.UserServiceStub(channel))
+    assert_all_there(writers, found)
+
+
+async def test_another_server_has_all_that_was_acknowledged_by_one_that_is_killed(postgresql: str) -> None:
+    """Also when that one held the lock of the writers."""
+    async with (
+        serving(postgresql) as program,
+        serving(postgresql) as other,
+        aio.insecure_channel(program.address) as channel,
+        aio.insecure_channel(other.address) as other_channel,
+    ):
+        writers = Writers(user_pb2_grpc.UserServiceStub(channel), aio.AioRpcError)
+        writing = asyncio.create_task(writers.run())
+        await writers.enough.wait()
+        program.process.kill()
+        await writing
+        stub = user_pb2_grpc.UserServiceStub(other_channel)
+        last = (await stub.CreateUser(writers.request("last"))).user
+        found = await everybody(stub)
+    assert found[last.id] == last
+    assert_all_there(writers, found)
+
+
+def assert_all_there(writers: Writers, found: dict[str, user_pb2.User]) -> None:
     assert len(writers.acknowledged) >= 100
     assert {user_id: found.get(user_id) for user_id in writers.acknowledged} == writers.acknowledged
     assert not writers.deleted & found.keys()

@@ -83,11 +83,10 @@ class Speakers:
 
 
 async def test_nothing_acknowledged_or_shown_is_lost_when_the_server_is_killed(
-    client_aio: ModuleType, tmp_path: Path
+    client_aio: ModuleType, shared_database: str
 ) -> None:
-    path = tmp_path / "services.db"
     async with asyncio.timeout(3 * BOUND):
-        async with serving(path) as program, client_aio.insecure_channel(program.address) as channel:
+        async with serving(shared_database) as program, client_aio.insecure_channel(program.address) as channel:
             stub = chat_pb2_grpc.ChatServiceStub(channel)
             await opened(stub)
             speakers = Speakers(stub, client_aio.AioRpcError)
@@ -97,7 +96,7 @@ async def test_nothing_acknowledged_or_shown_is_lost_when_the_server_is_killed(
             await talking
             assert (await program.finished())[0] == -9
         found: dict[int, str] = {}
-        async with running(client_aio, database=str(path), limits=Limits(members=100)) as server:
+        async with running(client_aio, database=shared_database, limits=Limits(members=100)) as server:
             before, more = "", True
             while more:
                 request = chat_pb2.GetRoomHistoryRequest(room_id="room-1", page_size=200, before_message_id=before)
