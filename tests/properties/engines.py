@@ -141,7 +141,10 @@ class Act:
 acts = st.builds(
     Act,
     st.sampled_from(
-        ["open", "open", "headers", "data", "end", "respond", "reset", "credit", "credit connection", "ping", "goaway"]
+        [
+            *("open", "open", "headers", "data", "end", "respond", "reset"),
+            *("credit", "credit connection", "grow", "ping", "goaway"),
+        ]
     ),
     st.sampled_from([1, 3, 5]),
     SIZES,
@@ -178,6 +181,7 @@ class Owner:
         self.open: dict[int, bool] = {}
         self.remote_ended: set[int] = set()
         self.local_ended: set[int] = set()
+        self.window = SETTINGS.stream_window
         self.engine.start()
 
     def take(self) -> tuple[list[Event], list[wire.Read]]:
@@ -258,6 +262,9 @@ class Owner:
         elif act.what == "credit connection":
             # The peer has at most what it had at the beginning, and a little more.
             engine.increment_window(0, act.size)
+        elif act.what == "grow":
+            self.window += act.size
+            engine.grow_stream_window(self.window)
         elif stream_id not in self.open:
             engine.reset_stream(stream_id, 8)
             engine.increment_window(stream_id, 1)
