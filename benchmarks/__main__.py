@@ -16,7 +16,7 @@ from benchmarks.runner import Cell, run
 from benchmarks.scenarios import SCENARIOS, Scenario
 
 SHORT = (2, 0.4)
-LONG = (3, 1.0)
+LONG = (3, 0.6)
 
 
 def _names(scenario: Scenario, long: bool) -> Iterable[str]:

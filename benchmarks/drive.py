@@ -79,7 +79,7 @@ async def _drive_async(
             case "latency":
                 peak = await _rate(lanes, max(0.3, warm_up_time(seconds)))
                 pause({})
-                pause(await latency.open_loop(lanes[0], peak, seconds))
+                pause(await latency.open_loop(lanes[0], work.pace or peak * latency.LOAD, seconds))
             case _:
                 pause({"count": await _repeat(lanes, warm_up_time(seconds))})
                 started = perf_counter()

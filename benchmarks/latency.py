@@ -17,7 +17,7 @@ from typing import BinaryIO
 from benchmarks.work import check
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-# Of the peak.
+# Of the peak that a closed loop reaches.
 LOAD = 0.5
 # As many calls as p99.9 takes; a slow implementation gets more time for them, but not for ever.
 ENOUGH = 1000
@@ -44,18 +44,17 @@ def summary(latencies: Sequence[float]) -> dict[str, float]:
     }
 
 
-async def open_loop(once: Callable[[], Awaitable[int]], peak: float, seconds: float) -> dict[str, float]:
-    """Make calls for a time, at an even pace of half the peak.
+async def open_loop(once: Callable[[], Awaitable[int]], offered: float, seconds: float) -> dict[str, float]:
+    """Make calls for a time, at an even pace.
 
     Args:
         once: Makes one call.
-        peak: Calls per second that a closed loop has reached.
+        offered: Calls per second.
         seconds: How long to go on; up to ten times as long if there are less than 1,000 calls in this time.
 
     Returns:
         `count`, `seconds`, the rate `offered`, and the percentiles in seconds.
     """
-    offered = peak * LOAD
     total = max(round(offered * seconds), min(ENOUGH, round(offered * seconds * EXTENSION)), 1)
     latencies: list[float] = []
 

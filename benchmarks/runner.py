@@ -176,7 +176,7 @@ async def run(
             try:
                 result.samples.append(await measure(scenario, implementation, seconds))
             except Exception as error:
-                # Whatever it was: half an hour of measurements is not to be lost with one of them.
+                # Whatever it was: a quarter of an hour of measurements is not to be lost with one of them.
                 result.failed = str(error) if isinstance(error, (Failed, WrongReply)) else reason(error)
                 progress(f"failed: {result.failed}")
     return results

@@ -101,6 +101,12 @@ PLAIN = (
         (*_AIO, RAW[0]),
     ),
     Scenario(
+        "paced",
+        "Latency at 1,000 calls per second, open loop, 100-byte echo",
+        Work("latency", lanes=32, pace=1000.0),
+        (*_AIO, RAW[0]),
+    ),
+    Scenario(
         "idle",
         "Memory per idle connection, of 500 that have made a call",
         Work("idle", connections=500),
@@ -204,7 +210,11 @@ GOALS = (
         for scenario in ("sequential", "concurrent")
         for pair in _MIXED
     ),
-    *(Goal("latency", OURS, peer, 1, "p99", lower=True) for peer in ("grpc.aio", "grpclib")),
+    *(
+        Goal(scenario, OURS, peer, 1, "p99", lower=True)
+        for scenario in ("latency", "paced")
+        for peer in ("grpc.aio", "grpclib")
+    ),
     *(
         Goal(scenario, OURS, peer, 1, key, lower=True)
         for scenario in ("idle", "hold")

@@ -21,7 +21,7 @@ class Work:
 
     Attributes:
         call: "unary", "download" (server streaming) or "upload" (client streaming): repeated in each lane for a time;
-            "latency": unary calls at given times, half as many as the peak allows;
+            "latency": unary calls at given times, half as many as the peak allows, or at the `pace`;
             "idle": connections are opened, used once and then rest; "hold": streams are opened and then rest;
             "h2load": unary calls that h2load makes.
         lanes: How many calls are in flight on each connection.
@@ -32,6 +32,7 @@ class Work:
         interceptors: Whether both sides have an interceptor that passes everything on.
         timeout: The seconds that each call has, if any.
         metadata: The bytes of metadata that each call carries.
+        pace: The calls per second of "latency", if they don't follow from the peak.
     """
 
     call: str = "unary"
@@ -43,6 +44,7 @@ class Work:
     interceptors: bool = False
     timeout: float | None = None
     metadata: int = 0
+    pace: float | None = None
 
     @property
     def payload(self) -> bytes:

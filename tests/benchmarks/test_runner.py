@@ -96,6 +96,7 @@ TINY = [
     ("pygrpc.aio", Work("hold", lanes=2, connections=2)),
     ("grpc.aio", Work("idle", connections=3)),
     ("pygrpc.aio", Work("latency", lanes=2)),
+    ("raw asyncio", Work("latency", lanes=2, pace=5000.0)),
     ("pygrpc.aio client, grpc.aio server", Work(size=0)),
 ]
 
@@ -110,6 +111,8 @@ async def test_a_tiny_measurement(who: str, work: Work) -> None:
     assert found["client_cpu"] >= 0
     assert ("server_each" in found) == (work.call in ("idle", "hold"))
     assert ("offered" in found) == (work.call == "latency")
+    if work.pace is not None:
+        assert found["offered"] == work.pace
     assert (found.get("rate", 0) > 0) == (work.call not in ("idle", "hold"))
 
 
