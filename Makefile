@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-demo: $(READY) ## Run the user service and a client, and show their calls on the wire
+demo: $(READY) ## Run the services and their clients, and show calls on the wire
 	@$(RUN) -m pygrpc.services.demo
 
 test: $(READY) ## Run all tests

@@ -22,6 +22,7 @@ from pygrpc.services.demo.client import in_words, violations
 from pygrpc.services.demo.lines import Line, LineKind
 from pygrpc.services.demo.server import NarratedUserService
 from pygrpc.services.demo.stage import Stage
+from pygrpc.services.demo.tour import Tour
 from pygrpc.services.protos.user.v1 import user_pb2
 from tests.source_tree import ROOT
 
@@ -53,7 +54,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def section(output: str, title: str) -> str:
-    match = re.search(rf"^\d\. {title}.*?=\n(.*?)(?=^\d\. |\Z)", output, re.DOTALL | re.MULTILINE)
+    match = re.search(rf"^\d+\. {title}.*?=\n(.*?)(?=^\d+\. |\Z)", output, re.DOTALL | re.MULTILINE)
     assert match, f"there is no section {title!r}"
     return match[1]
 
@@ -113,6 +114,35 @@ def test_a_cancellation_arrives_at_the_server(output: str) -> None:
     text = section(output, "A cancellation")
     assert "    CANCELLED  Locally cancelled by application!\n" in text
     assert re.search(r"server: WatchUser begins, no deadline\n.*is cancelled after \d+\.\d{3} s, no deadline\n", text)
+
+
+def test_users_are_shown_on_the_command_line(output: str) -> None:
+    text = section(output, "All services")
+    assert re.search(r"  \$ pygrpc serve .*\n    listening on 127\.0\.0\.1:\d+\n", text)
+    assert text.count("Ada Lovelace <ada@example.com>  active admin\n") == 2
+    assert "pygrpc users create: email must be an e-mail address" in text
+
+
+def test_two_talk_in_a_room(output: str) -> None:
+    text = section(output, "A room")
+    mine, _, others = text.partition("What the terminal of Grace shows meanwhile:\n")
+    assert "* Ada has come\n" in mine
+    assert [line.partition("] ")[2] for line in others.splitlines()[:3]] == [
+        "* Ada has come",
+        "Ada: Good morning, Grace!",
+        "* Ada has left",
+    ]
+
+
+def test_a_file_goes_up_and_comes_back(output: str) -> None:
+    text = section(output, "A file")
+    assert re.search(r"notes    3\.0 MiB .* notes\.bin\n", text)
+    assert "\n    copy.bin\n" in text
+    assert 'pygrpc files download: "notes" belongs to somebody else\n' in text
+
+
+def test_the_server_is_put_under_load(output: str) -> None:
+    assert re.search(r"\n +OK +[\d,]+\n", section(output, "The load tester"))
 
 
 def test_the_wire_of_a_unary_call(output: str) -> None:
@@ -317,3 +347,12 @@ async def test_the_stage_fails_if_a_step_does(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(DemoFailed, match="the step 'create' of the client failed: it broke"):
             await Stage(stream)._step(child, "create")
     assert "  Rpc  how\n" in stream.getvalue()
+
+
+async def test_a_command_that_fails_ends_the_tour(tmp_path: Path) -> None:
+    shown: list[tuple[str, bool]] = []
+    tour = Tour(tmp_path, lambda title: None, lambda line, typed: shown.append((line, typed)))
+    with pytest.raises(DemoFailed, match="pygrpc users nothing ended with exit code 2"):
+        await tour._run("users", "nothing", str(tmp_path / "a.txt"))
+    assert shown[0] == ("pygrpc users nothing a.txt", True)
+    assert "invalid choice" in shown[-1][0]

@@ -6,11 +6,12 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 
 
 class DemoFailed(Exception):
@@ -20,7 +21,9 @@ class DemoFailed(Exception):
 class Child:
     """A Python process that is spoken to by lines; an async context manager that leaves nothing behind."""
 
-    def __init__(self, name: str, module: str, arguments: list[str], folder: Path) -> None:
+    def __init__(
+        self, name: str, module: str, arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Describes the process without starting it.
 
         Args:
@@ -28,17 +31,19 @@ class Child:
             module: What to run.
             arguments: The arguments of the module.
             folder: Where its standard error goes, as a file.
+            environment: Variables besides those of this process.
         """
         self._name = name
         self._command = [sys.executable, "-m", module, *arguments]
-        self._errors = folder / f"{module}.err"
+        self._errors = folder / f"{name}.err"
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
         """Starts the process."""
         with self._errors.open("wb") as errors:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=PIPE, stdout=PIPE, stderr=errors, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+                *self._command, stdin=PIPE, stdout=PIPE, stderr=errors, env=self._environment
             )
         return self
 
@@ -74,7 +79,7 @@ class Child:
         """Reads a line from its standard output.
 
         Raises:
-            DemoFailed: It ended, or said nothing for ten seconds.
+            DemoFailed: It ended, or said nothing for half a minute.
         """
         stream = self._running.stdout
         assert stream is not None
@@ -86,6 +91,31 @@ class Child:
         if not line:
             raise await self._failure()
         return line.decode().rstrip("\n")
+
+    async def finish(self, given: str = "") -> str:
+        """Gives the process its standard input, and waits for its end.
+
+        Returns:
+            What it has written to standard output and then to standard error.
+
+        Raises:
+            DemoFailed: It did not end within half a minute.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                output, _ = await self._running.communicate(given.encode())
+        except TimeoutError:
+            raise DemoFailed(f"the {self._name} did not end within {_PATIENCE:g} seconds") from None
+        return output.decode() + self._errors.read_text(errors="replace")
+
+    def terminate(self) -> None:
+        """Asks the process to end."""
+        self._running.terminate()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._running.returncode
 
     async def stop(self) -> int:
         """Lets the process end and returns its exit code."""

@@ -9,13 +9,14 @@ from typing import TextIO
 
 from pygrpc.services.demo.children import Child, DemoFailed
 from pygrpc.services.demo.lines import Line, LineKind
+from pygrpc.services.demo.tour import Tour
 
 # The wire is shown with the message types that are registered by then.
 from pygrpc.services.protos.user.v1 import user_pb2 as user_pb2
 from pygrpc.wire import Conversation, Entry, Event, Printer, RecordingProxy, Style, pool_resolver
 
-#: The demo takes two seconds; this is for a machine that is busy with other things.
-_PATIENCE = 60.0
+#: The demo takes ten seconds; this is for a machine that is busy with other things.
+_PATIENCE = 120.0
 _CALLS = ("create", "get", "batch", "list", "chat", "watch", "update", "delete")
 
 
@@ -61,9 +62,10 @@ class Stage:
                     await self._show(server, client)
                     await self._end(client, "client")
             await self._end(server, "server")
+        await Tour(folder, self._section, self._show_command).run()
         seconds = asyncio.get_running_loop().time() - begin
         self._printer.line()
-        self._printer.line((f"Done in {seconds:.1f} seconds; both processes have ended.", Style.BOLD))
+        self._printer.line((f"Done in {seconds:.1f} seconds; all processes have ended.", Style.BOLD))
 
     async def _end(self, child: Child, name: str) -> None:
         code = await child.stop()
@@ -120,6 +122,13 @@ class Stage:
                 self._printer.line((f"    {line.label}", style), (f"  {line.text}", Style.PLAIN))
             case _:
                 self._printer.line((f"        {line.text}", Style.DIM))
+
+    def _show_command(self, line: str, typed: bool) -> None:
+        if typed:
+            self._printer.line()
+            self._printer.line(("  $ ", Style.DIM), (line, Style.BOLD))
+        else:
+            self._printer.line(("    ", Style.PLAIN), (line, Style.PLAIN))
 
     async def _hear_of_cancellation(self, server: Child) -> None:
         self._printer.line()
