@@ -1,0 +1,1 @@
+"""The order service: purchases, and limit orders that are matched with each other (protos/order/v1/order.proto)."""
