@@ -55,7 +55,7 @@ class Command:
 
 
 COMMANDS = {
-    "serve": Command("run the user, chat and file services", "pygrpc.services.serving.command", "services"),
+    "serve": Command("run the user, chat, file and order services", "pygrpc.services.serving.command", "services"),
     "users": Command(
         "create, show, change, watch and import users", "pygrpc.services.clients.commands.users", "services"
     ),

@@ -1,4 +1,4 @@
-"""`pygrpc serve`: runs the user, chat and file services until it is told to stop.
+"""`pygrpc serve`: runs the user, chat, file and order services until it is told to stop.
 
 Prints one line, `listening on HOST:PORT`, when it accepts calls. Logs go to standard error.
 """
@@ -55,7 +55,7 @@ def _fail(error: Exception, status: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="Runs the user, chat and file services.",
+        description="Runs the user, chat, file and order services.",
         epilog="An option comes before its environment variable, this before the file, and that before the default.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -33,7 +33,7 @@ from pygrpc.services.serving.kinds import (
 from pygrpc.services.serving.settings import Setting, SettingError, setting, setting_of
 
 CONFIG_VARIABLE = "GRPC_CONFIG"
-SERVICES = ("user", "chat", "file")
+SERVICES = ("user", "chat", "file", "order")
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 _MANY = 1_000_000
 

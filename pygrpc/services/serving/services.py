@@ -13,6 +13,7 @@ from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
 from pygrpc.services.files.callers import Identify, user_id_of
 from pygrpc.services.files.s3.address import is_address
+from pygrpc.services.orders import DatabaseOrderStore, OrderService
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
 from pygrpc.services.protos.user import user_pb2_grpc as unversioned_user_pb2_grpc
@@ -120,6 +121,16 @@ async def _files(shared: Shared) -> AsyncIterator[Opened]:
         yield Opened(files.add_to, _nothing, needs)
 
 
+@asynccontextmanager
+async def _orders(shared: Shared) -> AsyncIterator[Opened]:
+    async with AsyncExitStack() as stack:
+        store = await DatabaseOrderStore.open(shared.configuration.database)
+        stack.push_async_callback(store.close)
+        service = await stack.enter_async_context(OrderService(store, fanout=shared.fanout))
+        needs = Dependency("order database", store.check), *shared.fanout_needed()
+        yield Opened(service.add_to, service.shut_down, needs)
+
+
 def _nothing() -> None:
     """Uploads and downloads end by themselves."""
 
@@ -140,4 +151,5 @@ SERVICES = {
     "user": Service(_USER, _users, _reads(_USER, "GetUser", "UpdateUser", "DeleteUser")),
     "chat": Service(_CHAT, _chat),
     "file": Service(_FILE, _files, _reads(_FILE, "GetFileInfo", "UploadFile", "DeleteFile")),
+    "order": Service(("order.v1.OrderService",), _orders),
 }

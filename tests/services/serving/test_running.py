@@ -47,7 +47,7 @@ async def test_workers_serve_one_port_and_stop_together(
     assert "Traceback" not in errors
     assert f"INFO pygrpc: 2 workers on {program.address}" in errors
     assert "INFO pygrpc: all workers serve" in errors
-    assert errors.count(f"Serving user, chat, file on {program.address}, in the clear.") == 2
+    assert errors.count(f"Serving user, chat, file, order on {program.address}, in the clear.") == 2
 
 
 async def test_a_second_signal_ends_all_workers_at_once(client_aio: ModuleType, tmp_path: Path) -> None:

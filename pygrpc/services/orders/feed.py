@@ -1,0 +1,254 @@
+"""Committed changes on their way to the clients that follow orders."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from pygrpc.services.errors import StoreError
+from pygrpc.services.fanout import Fanout, LocalFanout
+from pygrpc.services.orders.store import Change, OrderStore
+from pygrpc.services.outbox import Outbox, ReaderTooSlow, ShuttingDown
+
+_log = logging.getLogger(__name__)
+
+TOPIC = "orders"
+
+
+class Reader:
+    """One client's way through the changes of the orders that it follows.
+
+    It reads from a queue that the feed fills. When that overflows, because the client or the server had too much to do
+    at once, what is missing comes from the store, at the client's pace, until it has caught up. So nobody's pace takes
+    memory, and nobody misses anything.
+
+    Attributes:
+        known: The orders that are followed, and the revision up to which the client knows each of them.
+        queue: What the feed has put in.
+    """
+
+    queue: Outbox[Change]
+
+    def __init__(self, feed: OrderFeed) -> None:
+        """For OrderFeed."""
+        self.known: dict[str, int] = {}
+        self._feed = feed
+
+    def follow(self, order_id: str, revision: int) -> None:
+        """Takes the changes of an order after a revision."""
+        self.known[order_id] = revision
+        self._feed.attach(self, order_id)
+
+    def forget(self, order_id: str) -> None:
+        """Takes no more changes of an order."""
+        self.known.pop(order_id, None)
+        self._feed.detach(self, order_id)
+
+    def is_news(self, change: Change) -> bool:
+        """Tells whether a change is of an order that is followed, and the client does not know it."""
+        return change.revision > self.known.get(change.order_id, change.revision)
+
+    async def __aiter__(self) -> AsyncIterator[Change]:
+        """Yields the changes, for each order in sequence, without a gap and without a duplicate.
+
+        Raises:
+            ShuttingDown: The feed is closed.
+        """
+        while True:
+            with suppress(ReaderTooSlow):
+                async for change in self.queue:
+                    if self.is_news(change):
+                        yield change
+                        self._learn(change)
+            # The queue is there before the store is read, and what is in both is yielded once: so there is no gap.
+            self._feed.renew(self)
+            for order_id in tuple(self.known):
+                async for change in self._missed(order_id):
+                    yield change
+                    self._learn(change)
+
+    async def _missed(self, order_id: str) -> AsyncIterator[Change]:
+        while order_id in self.known:
+            changes = await self._feed.stored(order_id, self.known[order_id])
+            for change in changes:
+                if self.is_news(change):
+                    yield change
+            if not changes:
+                return
+
+    def _learn(self, change: Change) -> None:
+        if self.is_news(change):
+            self.known[change.order_id] = change.revision
+
+
+class OrderFeed:
+    """Hands each change to those who follow its order.
+
+    There is one way for all changes: they are read from the store, in the order of its commits, whether this process
+    has made them or another one. So everybody sees one order, and a change is never shown before it is stored. A commit
+    of this process is followed up at once; those of others when the fan-out tells, or by asking from time to time,
+    while there are readers.
+
+    """
+
+    def __init__(
+        self,
+        store: OrderStore,
+        queue_limit: int,
+        poll: float,
+        fanout: Fanout | None = None,
+        poll_besides_hints: float = 2.0,
+    ) -> None:
+        """Makes a feed without readers. `run` has to run for changes to move.
+
+        Args:
+            store: Where the changes come from.
+            queue_limit: The most changes that wait for one reader in memory. One that lets more pile up gets the others
+                from the store when it reads on.
+            poll: How often to look for changes of other processes, in seconds, while no hints come from there.
+            fanout: Passes hints on between processes. The caller opens it before and closes it afterwards.
+            poll_besides_hints: How often to look while hints come, as one may be lost.
+        """
+        self._store = store
+        self._queue_limit = queue_limit
+        # So many are handed on at a time: readers that keep up have emptied their queues before the next ones come.
+        self._batch = max(1, queue_limit // 2)
+        self._poll, self._poll_besides_hints = poll, poll_besides_hints
+        self._readers: set[Reader] = set()
+        self._followers: dict[str, set[Reader]] = {}
+        # All changes up to this one have been handed on.
+        self._position = 0
+        # Held while the position moves.
+        self._moving = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._closed = False
+        self._fanout = fanout or LocalFanout()
+        self._stop_listening = self._fanout.listen(TOPIC, self._news.set)
+        store.listen(self._committed)
+
+    @property
+    def readers(self) -> int:
+        """How many readers there are."""
+        return len(self._readers)
+
+    @property
+    def followed(self) -> int:
+        """How many orders the queues of readers are filled with."""
+        return len(self._followers)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        """Keeps a reader, which follows no order yet, while the context is open.
+
+        Raises:
+            ShuttingDown: The feed is closed.
+            StoreError: The store cannot be read.
+        """
+        if not self._readers:
+            # What was stored while nobody was there is passed by.
+            async with self._moving:
+                await self._skip()
+        reader = Reader(self)
+        self.renew(reader)
+        self._readers.add(reader)
+        # It may be waiting without end.
+        self._news.set()
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+            self._detach_all(reader)
+
+    def attach(self, reader: Reader, order_id: str) -> None:
+        """Puts what is stored of an order from now on, and maybe some from before, into the queue of a reader."""
+        self._followers.setdefault(order_id, set()).add(reader)
+
+    def detach(self, reader: Reader, order_id: str) -> None:
+        """Ends that."""
+        readers = self._followers.get(order_id, set())
+        readers.discard(reader)
+        if not readers:
+            self._followers.pop(order_id, None)
+
+    def renew(self, reader: Reader) -> None:
+        """Gives a reader an empty queue for all orders that it follows.
+
+        Raises:
+            ShuttingDown: The feed is closed.
+        """
+        if self._closed:
+            raise ShuttingDown
+        reader.queue = Outbox(self._queue_limit)
+        for order_id in reader.known:
+            self.attach(reader, order_id)
+
+    async def stored(self, order_id: str, revision: int) -> list[Change]:
+        """Returns the next changes of an order from the store.
+
+        Raises:
+            ShuttingDown: The feed is closed.
+            StoreError: The store cannot be read.
+        """
+        if self._closed:
+            raise ShuttingDown
+        return await self._store.since(order_id, revision, self._batch)
+
+    async def run(self) -> None:
+        """Hands changes on until it is cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                await self._advance()
+            except StoreError as error:
+                # Those who read see a gap in time and none in the changes: the position has not moved.
+                _log.error("The order database cannot be read: %s", error)
+            await self._wait()
+
+    def close(self) -> None:
+        """Ends all reading, and refuses new readers, with ShuttingDown."""
+        self._closed = True
+        self._stop_listening()
+        for reader in self._readers:
+            reader.queue.fail(ShuttingDown())
+
+    def _committed(self, changes: list[Change]) -> None:
+        self._fanout.publish(TOPIC)
+
+    async def _wait(self) -> None:
+        # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._interval()):
+                await self._news.wait()
+
+    def _interval(self) -> float | None:
+        """Returns after how long to look without a hint; None for never."""
+        if not self._readers or not self._store.shared:
+            return None
+        return self._poll_besides_hints if self._fanout.shared and self._fanout.healthy else self._poll
+
+    async def _advance(self) -> None:
+        async with self._moving:
+            while self._readers:
+                changes = await self._store.after(self._position, self._batch)
+                for change in changes:
+                    self._publish(change)
+                    self._position = change.position
+                if len(changes) < self._batch:
+                    return
+
+    async def _skip(self) -> None:
+        latest = await self._store.latest()
+        # A reader that has come meanwhile may need what is before this position.
+        if not self._readers:
+            self._position = latest
+
+    def _publish(self, change: Change) -> None:
+        for reader in tuple(self._followers.get(change.order_id, ())):
+            if not reader.queue.offer(change):
+                self._detach_all(reader)
+
+    def _detach_all(self, reader: Reader) -> None:
+        for order_id in reader.known:
+            self.detach(reader, order_id)
