@@ -20,7 +20,7 @@ from tests.services.servers.s3 import CREDENTIALS, S3Server
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says which tests were left out because a server is not installed."""
-    for line in servers.summary():
+    for line in servers.summary(terminalreporter.getreports("skipped")):
         terminalreporter.write_line(line, yellow=True)
 
 

@@ -9,8 +9,9 @@ import random
 import shutil
 import socket
 import subprocess
-from collections import Counter
-from collections.abc import Callable
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 import pytest
@@ -18,18 +19,28 @@ import pytest
 #: Seconds for a server to start or to stop.
 BOUND = 60.0
 
-_left_out: Counter[str] = Counter()
+#: Ends a server when its standard input is closed, also by the end of the test run, in whatever way that ends.
+_UNTIL_EOF = 'exec 3<&0; "$@" </dev/null 3<&- & p=$!; (read -r line <&3; kill $p) >/dev/null 2>&1 & wait $p'
+
+_reasons: set[str] = set()
 
 
 def leave_out(reason: str) -> NoReturn:
     """Skips a test because a server is not there."""
-    _left_out[reason] += 1
+    _reasons.add(reason)
     pytest.skip(reason)
 
 
-def summary() -> list[str]:
-    """Returns a line for each reason why tests were left out."""
-    return [f"{count} tests were left out: {reason}" for reason, count in sorted(_left_out.items())]
+def summary(skipped: Iterable[pytest.TestReport]) -> list[str]:
+    """Returns a line for each reason why tests were left out.
+
+    Args:
+        skipped: The reports of all tests that were skipped. One of a fixture that several tests share is reported for
+            each of them, and calls `leave_out` once.
+    """
+    texts = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    counts = Counter(text.removeprefix("Skipped: ") for text in texts)
+    return [f"{counts[reason]} tests were left out: {reason}" for reason in sorted(_reasons & counts.keys())]
 
 
 def program(name: str, package: str) -> str:
@@ -52,24 +63,42 @@ def free_port() -> int:
             return port
 
 
-def started(command: list[str], ready: Callable[[str], bool]) -> subprocess.Popen[str]:
-    """Starts a server and waits for the line of its output that says that it is ready."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if ready(line):
-            return process
-    stop(process)
-    raise AssertionError(f"{command[0]} has not started: {''.join(lines)}")
+class Process:
+    """A server that is running."""
 
+    def __init__(self, command: list[str], ready: Callable[[str], bool]) -> None:
+        """Starts it.
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """Ends a server."""
-    process.terminate()
-    try:
-        process.communicate(timeout=BOUND)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        Args:
+            command: The program and its arguments.
+            ready: Tells whether a line of its output says that it takes connections.
+        """
+        self._process = subprocess.Popen(
+            ["sh", "-c", _UNTIL_EOF, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._last: deque[str] = deque(maxlen=50)
+        self._reading: threading.Thread | None = None
+        for line in self._process.stdout:
+            self._last.append(line)
+            if ready(line):
+                break
+        else:
+            self.stop()
+            raise AssertionError(f"{command[0]} has not started: {''.join(self._last)}")
+        # A server that logs much would wait if nobody read that.
+        self._reading = threading.Thread(target=self._last.extend, args=(self._process.stdout,), daemon=True)
+        self._reading.start()
+
+    def stop(self) -> None:
+        """Ends it, and waits for that."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(BOUND)
+        if self._reading is not None:
+            self._reading.join(BOUND)
+        self._process.stdout.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from tests.services import servers
 
 
@@ -14,7 +12,7 @@ class RedisServer:
         self._program = servers.program("redis-server", "redis-server")
         self._folder = folder
         self._password = password
-        self._process: subprocess.Popen[str] | None = None
+        self._process: servers.Process | None = None
         self.port = servers.free_port()
         self.start()
 
@@ -28,9 +26,9 @@ class RedisServer:
         command += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", ""]
         if self._password:
             command += ["--requirepass", self._password]
-        self._process = servers.started(command, lambda line: "eady to accept connections" in line)
+        self._process = servers.Process(command, lambda line: "eady to accept connections" in line)
 
     def stop(self) -> None:
         if self._process is not None:
-            servers.stop(self._process)
+            self._process.stop()
             self._process = None

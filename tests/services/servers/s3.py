@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 import urllib.request
 import uuid
-from typing import Any
 
 from tests.services import servers
 
@@ -24,10 +22,7 @@ class S3Server:
                 servers.leave_out(f"{package} is not installed (Python package)")
         self.port = servers.free_port()
         command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._process = servers.started(command, lambda line: "Running on" in line)
-        # It logs each request, and would stop when nobody reads that.
-        self._reading = threading.Thread(target=self._drain, daemon=True)
-        self._reading.start()
+        self._process = servers.Process(command, lambda line: "Running on" in line)
 
     @property
     def endpoint(self) -> str:
@@ -44,13 +39,4 @@ class S3Server:
         return f"s3://{name}/some/where?endpoint={self.endpoint}"
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._reading.join()
-        self._process.wait(servers.BOUND)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def _drain(self) -> Any:
-        assert self._process.stdout is not None
-        for _ in self._process.stdout:
-            pass
+        self._process.stop()

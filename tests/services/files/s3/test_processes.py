@@ -1,4 +1,4 @@
-"""A server with files in S3 that is killed in the middle of an upload."""
+"""Servers with files in S3: one that is killed in the middle of an upload, and two that behave as one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * (40 << 10)
 PIECE = 1 << 20
 
 
-async def test_nothing_of_it_is_seen(s3: str, tmp_path: Path) -> None:
+async def test_nothing_is_seen_of_an_upload_in_whose_middle_the_server_is_killed(s3: str, tmp_path: Path) -> None:
     arguments = (tmp_path / "users.db", "--files", s3, "--log-level", "error")
     async with serving(*arguments) as program, aio.insecure_channel(program.address) as channel:
         stub = file_pb2_grpc.FileServiceStub(channel)
@@ -49,3 +49,30 @@ async def test_nothing_of_it_is_seen(s3: str, tmp_path: Path) -> None:
     # The lease of the test is over at once too, and so it is not given back.
     assert [key.rpartition("/")[2] for key in await keys(storage._bucket) if "parts/" in key] == ["lease"]
     await storage.close()
+
+
+async def test_two_servers_on_one_bucket_and_database(s3: str, postgresql: str) -> None:
+    arguments = (postgresql, "--files", s3, "--log-level", "error")
+    async with (
+        serving(*arguments) as one,
+        serving(*arguments) as other,
+        aio.insecure_channel(one.address) as channel,
+        aio.insecure_channel(other.address) as another,
+    ):
+        here, there = file_pb2_grpc.FileServiceStub(channel), file_pb2_grpc.FileServiceStub(another)
+        first = here.UploadFile(metadata=ANN)
+        messages = list(requests(DATA, PIECE, file_id="mine"))
+        for message in messages[:3]:
+            await first.write(message)
+        await first.initial_metadata()
+        assert reason(await failure_of(upload(there, DATA, file_id="mine"), aio)) == ("ABORTED", "UPLOAD_BUSY")
+        for message in messages[3:]:
+            await first.write(message)
+        await first.done_writing()
+        info = (await first).file
+        assert await download(there, "mine") == (info, DATA)
+        assert await download(there, "mine", offset=PIECE + 1) == (info, DATA[PIECE + 1 :])
+        await there.DeleteFile(file_pb2.DeleteFileRequest(file_id="mine"), metadata=ANN)
+        assert reason(await failure_of(download(here, "mine"), aio)) == ("NOT_FOUND", "FILE_NOT_FOUND")
+    async with bucket_of(s3) as bucket:
+        assert await keys(bucket) == ["catalog"]
