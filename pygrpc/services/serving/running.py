@@ -60,8 +60,7 @@ async def _run(configuration: Configuration, ready: Callable[[str], None]) -> No
         try:
             await asyncio.wait((starting, first), return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
-                starting.cancel()
-                await asyncio.wait((starting,))
+                await _give_up(starting, server)
                 return
             await starting
             ready(server.address)
@@ -70,6 +69,16 @@ async def _run(configuration: Configuration, ready: Callable[[str], None]) -> No
             first.cancel()
         await _stop(server, configuration.grace, told)
     _log.info("Stopped.")
+
+
+async def _give_up(starting: asyncio.Future[None], server: Server) -> None:
+    """Ends a server that has not started yet."""
+    starting.cancel()
+    await asyncio.wait((starting,))
+    # It may just have started, or failed, and then nobody waits for that any more.
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        _log.info("Stopped while it could not start: %s.", error)
+    await server.stop(0)
 
 
 async def _stop(server: Server, grace: float, told: asyncio.Semaphore) -> None:

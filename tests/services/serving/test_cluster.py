@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from types import ModuleType
 
-import pytest
-
 from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.chat.v1 import chat_pb2, chat_pb2_grpc
@@ -16,11 +14,8 @@ from tests.services.servers.redis import RedisServer
 from tests.services.support import create
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_two_servers_behave_as_one(
-    client_aio: ModuleType, postgresql: str, redis_server: RedisServer, workers: int
-) -> None:
-    options = ("--fanout", redis_server.url, "--workers", workers)
+async def test_two_servers_behave_as_one(client_aio: ModuleType, postgresql: str, redis_server: RedisServer) -> None:
+    options = ("--fanout", redis_server.url)
     async with (
         serving(postgresql, *options) as first,
         serving(postgresql, *options) as second,
@@ -30,12 +25,17 @@ async def test_two_servers_behave_as_one(
         user = await create(user_pb2_grpc.UserServiceStub(here))
         answer = await user_pb2_grpc.UserServiceStub(there).GetUser(user_pb2.GetUserRequest(id=user.id))
         assert answer.user == user
+        watch = user_pb2_grpc.UserServiceStub(there).WatchUser(user_pb2.WatchUserRequest(id=user.id))
+        assert (await watch.read()).user == user
+        change = user_pb2.UpdateUserRequest(id=user.id, name="Anna")
+        changed = await user_pb2_grpc.UserServiceStub(here).UpdateUser(change)
+        assert (await watch.read()).user == changed
         rooms = chat_pb2_grpc.ChatServiceStub(here)
         await opened(rooms)
         ann, bob = await chatting(rooms, "ann"), await chatting(chat_pb2_grpc.ChatServiceStub(there), "bob")
         await ann.write(chat_pb2.ChatRequest(content="hello there"))
         assert await heard(bob, 2) == [("bob", "bob joined the room"), ("ann", "hello there")]
-        for call in (ann, bob):
+        for call in (watch, ann, bob):
             call.cancel()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -17,7 +18,7 @@ from pygrpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pygrpc.health.v1.health_pb2_grpc import HealthStub
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
 from tests.services import servers
-from tests.services.program import failing, serving
+from tests.services.program import failing, serving, start
 from tests.services.servers.postgresql import PASSWORD, PostgresqlServer
 from tests.services.servers.redis import RedisServer
 from tests.services.support import create
@@ -116,6 +117,19 @@ async def test_a_second_signal_ends_it_at_once(client_aio: ModuleType, tmp_path:
     assert (status, output) == (0, "")
     assert "WARNING pygrpc.services.serving.running: Stopping at once.\n" in errors
     assert "Traceback" not in errors
+
+
+async def test_a_signal_while_it_starts_ends_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        process = await start("--port", 0, "--database", tmp_path / "users.db", "--fanout", url, *LOG_LEVEL)
+        # It waits for an answer of what it takes for a Redis server.
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            assert await process.communicate() == (b"", b"")
+    assert process.returncode == 0
 
 
 async def test_health_and_the_calls_that_watch_it_end_with_the_server(client_aio: ModuleType, tmp_path: Path) -> None:
@@ -229,9 +243,9 @@ async def test_a_port_that_is_in_use(tmp_path: Path, workers: int) -> None:
 async def test_a_port_that_another_server_has(tmp_path: Path, workers: int) -> None:
     async with serving(tmp_path / "users.db", "--workers", workers) as program:
         port = program.address.rpartition(":")[2]
-        for count in (1, 2):
-            result = await failing("--port", port, "--workers", count, *LOG_LEVEL)
-            assert sentence_of(result) == f"Failed to bind to address {program.address}: Address already in use"
+        # Those with workers share a port among themselves, and with nobody else.
+        result = await failing("--port", port, "--workers", 3 - workers, *LOG_LEVEL)
+    assert sentence_of(result) == f"Failed to bind to address {program.address}: Address already in use"
 
 
 @WORKERS
