@@ -122,8 +122,14 @@ class DatabaseStore:
         """Runs an operation to its end, whatever becomes of the caller."""
         task = asyncio.get_running_loop().create_task(operation)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._finished)
         return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Otherwise asyncio would report an error for which the caller, who was cancelled, did not wait.
+            task.exception()
 
     @asynccontextmanager
     async def _write(self) -> AsyncIterator[AsyncConnection]:

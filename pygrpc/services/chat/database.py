@@ -35,6 +35,10 @@ class DatabaseChatStore(DatabaseStore):
     migrations = MIGRATIONS
     version_table = "chat_schema_version"
 
+    # When this process has last said that it lives, and until when it takes no other one for dead.
+    _renewed: int | None = None
+    _lenient_until = 0
+
     async def create_room(self, name: str, description: str, created_by: str, room_id: str, most: int) -> Room:
         """See ChatStore."""
         return await self._finish(self._create_room(name, description, created_by, room_id or str(uuid.uuid4()), most))
@@ -204,6 +208,12 @@ class DatabaseChatStore(DatabaseStore):
             now = self._clock()
             await connection.execute(delete(servers).where(servers.c.id == server_id))
             await connection.execute(insert(servers).values(id=server_id, seen_at=now))
+            if self._renewed is not None and now - self._renewed > lease:
+                # The database was away, maybe: then the others could not say that they live either.
+                self._lenient_until = now + lease
+            self._renewed = now
+            if now < self._lenient_until:
+                return
             await connection.execute(delete(servers).where(servers.c.seen_at < now - lease))
             dead = select(sessions.c.id).where(sessions.c.server_id.not_in(select(servers.c.id)))
             for session_id in (await connection.execute(dead)).scalars().all():

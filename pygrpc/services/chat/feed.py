@@ -47,7 +47,7 @@ class ChatFeed:
                 others from the store when it reads on.
             poll: How often to look for messages of other processes, in seconds, while no hints come from there.
             fanout: Passes hints on between processes. The caller opens it before and closes it afterwards.
-            poll_besides_hints: How often to look while hints come, as one may be lost.
+            poll_besides_hints: How often to look while hints come, as one may be lost; and after the store has failed.
             patience: How long a reader with a full queue may take to read on, in seconds, before it is dropped.
         """
         self._store = store
@@ -135,14 +135,18 @@ class ChatFeed:
 
     async def run(self) -> None:
         """Hands messages on until it is cancelled."""
+        failing = False
         while True:
             self._news.clear()
             try:
                 await self._advance()
+                failing = False
             except StoreError as error:
                 # Those who read see a gap in time and none in the messages: the position has not moved.
-                _log.error("The chat database cannot be read: %s", error)
-            await self._wait()
+                if not failing:
+                    _log.error("The chat database cannot be read: %s", error)
+                failing = True
+            await self._wait(self._poll_besides_hints if failing else self._interval())
 
     def close(self) -> None:
         """Ends all reading, and refuses new readers, with ShuttingDown."""
@@ -161,10 +165,10 @@ class ChatFeed:
             return None
         return self._poll_besides_hints if self._fanout.shared and self._fanout.healthy else self._poll
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float | None) -> None:
         # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._interval()):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
 
     async def _advance(self) -> None:

@@ -100,6 +100,8 @@ class ChatRooms:
         self._buckets = Buckets(Rate(self.limits.rate, self.limits.burst), _USERS_KNOWN, time.monotonic_ns)
         self._tasks: set[asyncio.Future[Any]] = set()
         self._stays: set[asyncio.Future[Any]] = set()
+        # The sessions that are over although that could not be stored yet.
+        self._over: set[str] = set()
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ChatRooms:
@@ -195,13 +197,21 @@ class ChatRooms:
         try:
             return await self.store.end_session(session_id)
         except StoreError as error:
-            _log.error("A departure could not be stored: %s", error)
+            _log.error("A departure could not be stored yet: %s", error)
+            self._over.add(session_id)
             return 0
+
+    async def renew(self) -> None:
+        """Says that this process lives, and stores the departures that could not be stored. From time to time."""
+        try:
+            await self.store.renew(self.server_id, _LEASE_US)
+            for session_id in tuple(self._over):
+                await self.store.end_session(session_id)
+                self._over.discard(session_id)
+        except StoreError as error:
+            _log.error("The chat database cannot be written: %s", error)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEWALS_S)
-            try:
-                await self.store.renew(self.server_id, _LEASE_US)
-            except StoreError as error:
-                _log.error("The chat database cannot be written: %s", error)
+            await self.renew()

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from pygrpc.services.chat.database import DatabaseChatStore
+from pygrpc.services.chat.schema import servers
 from pygrpc.services.chat.store import KeyTaken, Kind, Message, NotInRoom, RoomNotFound, RoomTaken, Session, TooMany
 from tests.services.stores import Clock
 
@@ -133,3 +135,21 @@ async def test_the_stays_of_a_dead_server_end(database: str) -> None:
 async def test_a_file_is_shared_and_memory_is_not(tmp_path: Path) -> None:
     async with opened(":memory:") as memory, opened(str(tmp_path / "chat.db")) as file:
         assert (memory.shared, file.shared) == (False, True)
+
+
+async def test_nobody_is_taken_for_dead_while_the_database_was_away(database: str) -> None:
+    clock = Clock()
+    async with opened(database, clock=clock) as here:
+        await here.renew("one", LEASE)
+        await here.join(session(1, "bob", "two"), history=0, most=9)
+        # Server two has said that it lives before the database went away, and has had no time to say so again.
+        async with here._write() as connection:
+            await connection.execute(insert(servers).values(id="two", seen_at=clock.now))
+        clock.now += LEASE + 1
+        await here.renew("one", LEASE)
+        clock.now += LEASE - 1
+        await here.renew("one", LEASE)
+        assert await told(here) == [(1, "bob", Kind.JOINED)]
+        clock.now += 1
+        await here.renew("one", LEASE)
+        assert (await told(here))[1:] == [(2, "bob", Kind.LEFT)]
