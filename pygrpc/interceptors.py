@@ -3,6 +3,8 @@
 Everything here is a wrapper around objects of the API, whatever library or test they come from.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -35,7 +37,6 @@ _KINDS = (
     StreamUnaryClientInterceptor,
     StreamStreamClientInterceptor,
 )
-_FIELDS = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
 
 
 class _Details(NamedTuple):
@@ -130,10 +131,21 @@ class _Intercepted:
         """
 
         def continuation(new_details: Any, new_request: Any) -> Any:
-            # An interceptor may pass an object of its own that lacks what it doesn't care about.
-            method, *chosen = (getattr(new_details, field, getattr(details, field)) for field in _FIELDS)
-            callable_ = self._callable if method == self._method else self._make(method)
-            return how(callable_)(new_request, **dict(zip(_FIELDS[1:], chosen, strict=True)))
+            chosen = new_details
+            if type(chosen) is not ClientCallDetails:
+                # An interceptor may pass an object of its own that lacks what it doesn't care about.
+                chosen = ClientCallDetails(
+                    *(getattr(new_details, field, getattr(details, field)) for field in ClientCallDetails._fields)
+                )
+            callable_ = self._callable if chosen.method == self._method else self._make(chosen.method)
+            return how(callable_)(
+                new_request,
+                timeout=chosen.timeout,
+                metadata=chosen.metadata,
+                credentials=chosen.credentials,
+                wait_for_ready=chosen.wait_for_ready,
+                compression=chosen.compression,
+            )
 
         return self._intercept(continuation, details, request)
 

@@ -26,10 +26,10 @@ from pygrpc.aio.transport import DeadlineTimer
 from pygrpc.call_credentials import PluginSource, call_plugins
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.call_factory import Calls
-from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall, RequestHeaders
+from pygrpc.core.client_call import CANCELLED_LOCALLY, DEADLINE_EXCEEDED, ClientCall
 from pygrpc.core.client_connection import ClientConnection
 from pygrpc.core.configuration import message_limits, service_config, user_agent
-from pygrpc.core.headers import request_headers
+from pygrpc.core.headers import RequestBlock
 from pygrpc.core.metadata import Header
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
@@ -224,16 +224,10 @@ class Channel(base.Channel):
         else:
             call.cancel(NOT_PRIVATE)
 
-    def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
+    def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestBlock:
         """Returns what makes the header block of a call once its timeout is known."""
-
-        def build(timeout: float | None) -> Sequence[Header]:
-            scheme, accepted = self.security.scheme, self.limits.accept_encoding
-            return request_headers(
-                method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted
-            )
-
-        return build
+        scheme, accepted = self.security.scheme, self.limits.accept_encoding
+        return RequestBlock(method, self.authority, scheme, self.user_agent, encoding, metadata, accepted)
 
     def flush_call(self, call: ClientCall) -> None:
         """Writes at once what a call has queued."""

@@ -1,5 +1,7 @@
 """Server interceptors of the asyncio server: the search for the handler of one call."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -86,7 +88,7 @@ class HandlerSearch:
         interceptors: Sequence[ServerInterceptor],
         find: Find,
         serve: Serve,
-        on_finished: Callable[["HandlerSearch"], None],
+        on_finished: Callable[[HandlerSearch], None],
     ) -> None:
         """Prepares the search.
 

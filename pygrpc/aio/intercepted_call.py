@@ -4,6 +4,8 @@ The interceptors run in a task, the chain. What it ends with is the call that th
 channel made, or a stand-in for a response, or for an iterator, that an interceptor returned in its place.
 """
 
+from __future__ import annotations
+
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
@@ -51,7 +53,7 @@ class Chain:
 
     def __init__(
         self,
-        kind: "type[InterceptedCall]",
+        kind: type[InterceptedCall],
         interceptors: Sequence[Any],
         parameters: calls.CallParameters,
         method: bytes,
@@ -153,7 +155,7 @@ class InterceptedCall(base.Call):
     _streams_requests: ClassVar[bool] = False
     #: Who is to be told of the end of a call that has not begun yet.
     _pending_callbacks: Sequence[DoneCallback] = ()
-    _writer: "_Writer | None" = None
+    _writer: _Writer | None = None
     _deadline: float | None = None
 
     def __init__(
@@ -427,7 +429,7 @@ class _StreamRequest(InterceptedCall):
 
     _streams_requests = True
 
-    async def _writable(self) -> tuple["_Writer", Any]:
+    async def _writable(self) -> tuple[_Writer, Any]:
         if self._writer is None:
             raise UsageError(_MIXED_STYLES)
         try:

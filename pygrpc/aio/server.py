@@ -1,5 +1,7 @@
 """The asyncio server: ports, connections, finding handlers, stopping."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import functools
@@ -51,7 +53,7 @@ class _Link:
 
     __slots__ = ("server",)
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Server) -> None:
         self.server: Callable[[], Server | None] = weakref.ref(server)
 
 

@@ -128,14 +128,39 @@ def request_headers(
     metadata: list[Header],
     accept_encoding: bytes = ACCEPT_ENCODING,
 ) -> Sequence[Header]:
-    """Builds the header block of a request, the Call-Definition before the custom metadata.
+    """Builds the header block of a request, the Call-Definition before the custom metadata."""
+    block = RequestBlock(path, authority, scheme, user_agent, encoding, metadata, accept_encoding)
+    return block(timeout)
+
+
+class RequestBlock:
+    """The header block of a request but for its timeout, which is known only when it goes out.
 
     What may be sent again as it is comes as a tuple, which an engine need not encode again.
     """
-    definition = _call_definition(path, authority, scheme, user_agent, encoding, accept_encoding)
-    if timeout is not None:
-        return (*definition[:4], (b"grpc-timeout", encode_timeout(timeout).encode()), *definition[4:], *metadata)
-    return (*definition, *metadata) if metadata else definition
+
+    __slots__ = ("_definition", "_metadata")
+
+    def __init__(
+        self,
+        path: str,
+        authority: str,
+        scheme: bytes,
+        user_agent: bytes,
+        encoding: bytes | None,
+        metadata: list[Header],
+        accept_encoding: bytes,
+    ) -> None:
+        """Keeps what is known."""
+        self._definition = _call_definition(path, authority, scheme, user_agent, encoding, accept_encoding)
+        self._metadata = metadata
+
+    def __call__(self, timeout: float | None) -> tuple[Header, ...]:
+        """Builds the block for the seconds that are left, or None for no deadline."""
+        definition, metadata = self._definition, self._metadata
+        if timeout is not None:
+            return (*definition[:4], (b"grpc-timeout", encode_timeout(timeout).encode()), *definition[4:], *metadata)
+        return (*definition, *metadata) if metadata else definition
 
 
 @functools.lru_cache(maxsize=256)

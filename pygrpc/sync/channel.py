@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,10 +11,10 @@ from pygrpc._tls import ClientSecurity, insecure_client
 from pygrpc.call_credentials import PluginSource, call_plugins, plugin_context
 from pygrpc.connectivity import ChannelConnectivity
 from pygrpc.core.call_factory import Calls
-from pygrpc.core.client_call import DEADLINE_EXCEEDED, ClientCall, RequestHeaders
+from pygrpc.core.client_call import DEADLINE_EXCEEDED, ClientCall
 from pygrpc.core.configuration import message_limits, service_config, user_agent
 from pygrpc.core.deadlines import Deadlines
-from pygrpc.core.headers import request_headers
+from pygrpc.core.headers import RequestBlock
 from pygrpc.core.metadata import Header
 from pygrpc.core.service_config import ServiceConfig
 from pygrpc.core.status import Status
@@ -179,16 +179,10 @@ class Channel(interfaces.Channel):
             self.driver.time_set(call.deadline)
             self.driver.ensure_watcher()
 
-    def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestHeaders:
+    def request_headers(self, method: str, encoding: bytes | None, metadata: list[Header]) -> RequestBlock:
         """Returns what makes the header block of a call once its timeout is known."""
-
-        def build(timeout: float | None) -> Sequence[Header]:
-            scheme, accepted = self.security.scheme, self.limits.accept_encoding
-            return request_headers(
-                method, self.authority, scheme, self.user_agent, timeout, encoding, metadata, accepted
-            )
-
-        return build
+        scheme, accepted = self.security.scheme, self.limits.accept_encoding
+        return RequestBlock(method, self.authority, scheme, self.user_agent, encoding, metadata, accepted)
 
     # What the driver asks for, with its lock held.
 
