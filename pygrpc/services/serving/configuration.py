@@ -201,8 +201,11 @@ class Configuration:
         "MONITORING_INTERVAL",
         "how often a summary of the metrics is logged, in milliseconds; 0 for never",
     )
-    request_ids: bool = setting(
-        True, SWITCH, "REQUEST_IDS", "whether calls have an id, the client's `x-request-id` or a new one"
+    request_ids: bool | None = setting(
+        None,
+        SWITCH,
+        "REQUEST_IDS",
+        "whether calls have an id, the client's `x-request-id` or a new one; if not given, on when `log_calls` is",
     )
     log_calls: bool = setting(False, SWITCH, "LOG_CALLS", "whether to log each call when it is over")
     log_format: str = setting("text", choice("text", "json"), "LOG_FORMAT", "how log lines look: `text` or `json`")
@@ -258,6 +261,11 @@ class Configuration:
     def uses_tls(self) -> bool:
         """Whether to serve over TLS."""
         return bool(self.tls_certificate) if self.tls is None else self.tls
+
+    @property
+    def gives_request_ids(self) -> bool:
+        """Whether calls have an id."""
+        return self.log_calls if self.request_ids is None else self.request_ids
 
     @property
     def wants_client_certificates(self) -> bool:

@@ -64,7 +64,7 @@ class Guards:
     def _make(self) -> list[aio.ServerInterceptor]:
         configuration = self._configuration
         made: list[aio.ServerInterceptor] = []
-        if configuration.request_ids:
+        if configuration.gives_request_ids:
             made.append(RequestIds())
         if configuration.log_calls:
             made.append(AccessLog())

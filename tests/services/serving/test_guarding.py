@@ -221,7 +221,8 @@ def test_a_file_that_is_missing(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_not_asked_for_is_not_there() -> None:
-    assert Guards(Configuration(request_ids=False)).interceptors == []
+    assert Guards(Configuration()).interceptors == []
+    assert len(Guards(Configuration(request_ids=True)).interceptors) == 1
     made = Guards(Configuration(metrics=True, log_calls=True, rate_limits=(("*", "1/1"),), cache_time=1)).interceptors
     names = [type(each).__name__ for each in made]
     assert names == ["RequestIds", "AccessLog", "Metrics", "RateLimit", "Cache"]
