@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Unpack
 
 from pygrpc.services.clients.chatting import ChatSession
 from pygrpc.services.clients.connection import Connection
-from pygrpc.services.clients.errors import ServiceError
 from pygrpc.services.clients.options import CallOptions
+from pygrpc.services.clients.sessions import Interrupted
 from pygrpc.services.protos.chat.v1 import chat_pb2, chat_pb2_grpc
 
 _PAGE_SIZE = 200
@@ -89,7 +89,7 @@ class ChatClient:
         *,
         username: str = "",
         history: int = 20,
-        interrupted: Callable[[ServiceError | None], object] | None = None,
+        interrupted: Interrupted | None = None,
         **how: Unpack[CallOptions],
     ) -> ChatSession:
         """Enters a room, as an asynchronous context manager that leaves it again.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pygrpc.services.chat import Limits
-from pygrpc.services.clients import chat, chatting
+from pygrpc.services.clients import chat, chatting, sessions
 from pygrpc.services.protos.chat.v1 import chat_pb2
 from tests.services.clients.support import collected, fails, quick, until, world
 
@@ -236,7 +236,7 @@ async def test_a_message_that_is_refused_does_not_end_the_stay(tmp_path: Path) -
 
 @pytest.mark.usefixtures("quick")
 async def test_a_slow_reader_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chatting, "_QUEUE_SIZE", 2)
+    monkeypatch.setattr(sessions, "_QUEUE_SIZE", 2)
     small = [("grpc.http2.lookahead_bytes", 65_535), ("grpc.http2.bdp_probe", 0)]
     async with two(tmp_path, queue_limit=8, channel_options=small) as (_here, ann, bob):
         heard = Reader(bob)
