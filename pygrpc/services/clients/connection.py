@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pygrpc import ChannelConnectivity, StatusCode, aio
 from pygrpc.services.clients.errors import ServiceError
@@ -15,6 +15,8 @@ from pygrpc.services.clients.options import CallOptions, ClientOptions
 from pygrpc.services.clients.pacing import Pacing
 
 REQUEST_ID_KEY = "x-request-id"
+
+_T = TypeVar("_T")
 
 
 class Deadline:
@@ -138,7 +140,7 @@ class Connection:
             lane.busy -= 1
 
     async def unary(self, stub: Callable[[Any], Any], method: str, request: Any, how: CallOptions) -> Any:
-        """Makes a call with one response; `request` is a message, or an iterator of messages."""
+        """Makes a call with one response; `request` is a message, or a list of messages."""
         deadline = self.deadline(how)
         attempts = self.options.attempts
         while True:
@@ -221,6 +223,11 @@ async def _ready(channel: aio.Channel) -> None:
     while state is not ChannelConnectivity.READY:
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)
+
+
+async def collected(items: Iterable[_T] | AsyncIterable[_T]) -> list[_T]:
+    """Returns all items of an iterable of either kind."""
+    return [each async for each in items] if isinstance(items, AsyncIterable) else list(items)
 
 
 async def _tell_answered(call: Any, pacing: Pacing) -> None:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Unpack
 
 from pygrpc import StatusCode
-from pygrpc.services.clients.connection import Connection
+from pygrpc.services.clients.connection import Connection, collected
 from pygrpc.services.clients.errors import ServiceError
 from pygrpc.services.clients.options import CallOptions
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
@@ -74,11 +74,10 @@ class UserClient:
         **how: Unpack[CallOptions],
     ) -> user_pb2.BatchCreateUsersResponse:
         """Stores many users together; the response says which of them were refused, and why."""
-        if not isinstance(requests, AsyncIterable):
-            # So that a call that is sent again has all of them again.
-            requests = [*requests]
+        # All of them are there before the call begins, so that one that is made again has all of them again.
+        batch = await collected(requests)
         response: user_pb2.BatchCreateUsersResponse = await self._connection.unary(
-            _Stub, "BatchCreateUsers", requests, how
+            _Stub, "BatchCreateUsers", batch, how
         )
         return response
 

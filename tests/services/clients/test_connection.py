@@ -46,6 +46,11 @@ class Scripted(user_pb2_grpc.UserServiceServicer):
         await self._do(context)
         return user_pb2.GetUserResponse(user=user_pb2.User(id=request.id, name="Ann"))
 
+    async def BatchCreateUsers(self, requests: Any, context: Any) -> Any:
+        count = len([each async for each in requests])
+        await self._do(context)
+        return user_pb2.BatchCreateUsersResponse(success_count=count)
+
     async def CreateUser(self, request: Any, context: Any) -> Any:
         await self._do(context)
         return user_pb2.CreateUserResponse()
@@ -179,6 +184,17 @@ async def test_any_call_is_repeated_that_the_server_asks_to_repeat() -> None:
     async with client(service) as users:
         await users.create(CREATE)
     assert len(service.metadata) == 3
+
+
+async def test_a_batch_that_is_repeated_is_whole() -> None:
+    async def requests() -> AsyncIterator[user_pb2.CreateUserRequest]:
+        for _ in range(3):
+            yield CREATE
+
+    service = Scripted(failing(StatusCode.RESOURCE_EXHAUSTED, times=1, retry_after=0.0))
+    async with client(service) as users:
+        assert (await users.create_many(requests())).success_count == 3
+    assert len(service.metadata) == 2
 
 
 async def test_a_server_that_never_stops_asking_is_not_asked_for_ever() -> None:

@@ -38,6 +38,7 @@ def test_an_example_runs(number: int) -> None:
 def test_the_commands_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "users.csv").write_text("name,email\nBob,bob@example.com\n")
+    (tmp_path / "orders.jsonl").write_text("")
     (tmp_path / "report.pdf").write_bytes(b"report")
     (tmp_path / "copies").mkdir()
     lines = [line for line in COMMANDS.splitlines() if line]
@@ -45,9 +46,9 @@ def test_the_commands_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         program, *arguments = shlex.split(line)
         assert program == "pygrpc"
         read, write = os.pipe()
-        os.write(write, b"hello\n")
+        os.write(write, b"buy apple 2 1.00\n")
         os.close(write)
-        monkeypatch.setattr("pygrpc.services.clients.commands.chat._INPUT", read)
+        monkeypatch.setattr("pygrpc.services.clients.commands.standard_input.INPUT", read)
         ended = run(*arguments)
         os.close(read)
         # There is no user with the id that stands in the example.

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import codecs
 import contextlib
-import getpass
-import os
-import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 from pygrpc import StatusCode
 from pygrpc.services.clients.chatting import ChatSession
-from pygrpc.services.clients.commands.common import Commands, complain, count, plain, sentence, show
+from pygrpc.services.clients.commands import standard_input
+from pygrpc.services.clients.commands.common import (
+    Commands,
+    complain,
+    count,
+    plain,
+    sentence,
+    show,
+    user_option,
+)
+from pygrpc.services.clients.commands.standard_input import lines_of
 from pygrpc.services.clients.errors import ServiceError
 from pygrpc.services.clients.together import Clients
 from pygrpc.services.protos.chat.v1 import chat_pb2
-
-#: The descriptor of standard input.
-_INPUT = 0
-_READ_SIZE = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     create.add_argument("name")
     create.add_argument("--id", default="", help="letters, digits, - and _ (default: chosen by the server)")
     create.add_argument("--description", default="")
-    _user_option(create)
+    user_option(create)
     history = commands.add("history", "show the last messages of a room", _history)
     history.add_argument("room")
     history.add_argument("--size", type=count, default=50, help="how many (default: %(default)s)")
@@ -42,21 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interruptible=True,
     )
     join.add_argument("room")
-    _user_option(join)
+    user_option(join)
     join.add_argument("--name", default="", help="the name that others see")
     join.add_argument("--history", type=count, default=20, help="messages from before to show (default: %(default)s)")
     return commands.run(arguments)
-
-
-def _user_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", default=_login(), metavar="ID", help="id of the user (default: %(default)s)")
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody"
 
 
 async def _rooms(clients: Clients, given: argparse.Namespace) -> int:
@@ -104,7 +95,7 @@ async def _join(clients: Clients, given: argparse.Namespace) -> int:
 
 async def _speak(session: ChatSession, given: argparse.Namespace) -> None:
     """Says each line of standard input, and leaves after the last one."""
-    async with contextlib.aclosing(lines_of(_INPUT)) as lines:
+    async with contextlib.aclosing(lines_of(standard_input.INPUT)) as lines:
         async for line in lines:
             if line.strip():
                 try:
@@ -112,40 +103,6 @@ async def _speak(session: ChatSession, given: argparse.Namespace) -> None:
                 except ServiceError as error:
                     complain(given, sentence(error))
     session.leave()
-
-
-async def lines_of(descriptor: int) -> AsyncGenerator[str, None]:
-    """Yields the lines of a file, terminal or pipe, each when it is there.
-
-    A thread of its own reads them: the loop can wait for pipes and terminals, but not for files. It reads ahead by one
-    piece at most, so that a long file is not kept in memory, and it does not keep the program from ending.
-    """
-    loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes] = asyncio.Queue()
-    wanted = threading.Semaphore()
-
-    def read() -> None:
-        # Closing the loop before the end is no error: nobody wants the rest.
-        with contextlib.suppress(RuntimeError):
-            while wanted.acquire():
-                try:
-                    piece = os.read(descriptor, _READ_SIZE)
-                except OSError:
-                    piece = b""
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                if not piece:
-                    return
-
-    threading.Thread(target=read, name="standard input", daemon=True).start()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = ""
-    while piece := await pieces.get():
-        *lines, text = (text + decoder.decode(piece)).split("\n")
-        for line in lines:
-            yield line.rstrip("\r")
-        wanted.release()
-    if text:
-        yield text
 
 
 def in_words(message: chat_pb2.ChatMessage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import json
 import os
 import sys
@@ -147,6 +148,18 @@ def _client_options(given: argparse.Namespace) -> ClientOptions:
 
 def _contents(path: str | None) -> bytes | None:
     return None if path is None else Path(path).read_bytes()
+
+
+def user_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says who does something."""
+    parser.add_argument("--user", default=_login(), metavar="ID", help="id of the user (default: %(default)s)")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
 
 
 def seconds(text: str) -> float:

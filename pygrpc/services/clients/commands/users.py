@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
-
-from google.protobuf import json_format
+from collections.abc import Sequence
+from typing import Any
 
 from pygrpc.services.clients.commands.common import (
     CommandError,
@@ -24,6 +19,7 @@ from pygrpc.services.clients.commands.common import (
     plain,
     show,
 )
+from pygrpc.services.clients.commands.records import batches_of
 from pygrpc.services.clients.errors import ServiceError
 from pygrpc.services.clients.together import Clients
 from pygrpc.services.protos.user.v1 import user_pb2
@@ -161,7 +157,7 @@ async def _watch(clients: Clients, given: argparse.Namespace) -> int:
 async def _import(clients: Clients, given: argparse.Namespace) -> int:
     """Imports batch by batch, so that there may be any number of users."""
     failed = 0
-    for batch in _batches(given.file):
+    for batch in batches_of(given.file, user_pb2.CreateUserRequest, _BATCH, _adapt):
         try:
             response = await clients.users.create_many([request for _, request in batch])
         except ServiceError as error:
@@ -175,38 +171,9 @@ async def _import(clients: Clients, given: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _batches(path: str) -> Iterator[list[tuple[str, user_pb2.CreateUserRequest]]]:
-    with open(0, encoding="utf-8", closefd=False) if path == "-" else open(path, encoding="utf-8", newline="") as file:
-        batch = []
-        for number, fields in _csv(file) if Path(path).suffix.lower() == ".csv" else _json(file):
-            place = f"{'standard input' if path == '-' else path}, line {number}"
-            try:
-                batch.append((place, json_format.ParseDict(fields, user_pb2.CreateUserRequest())))
-            except json_format.ParseError as error:
-                raise CommandError(f"{place}: {error}") from None
-            if len(batch) == _BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
-
-def _csv(file: TextIO) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(file)
-    for row in reader:
-        fields = {key: value for key, value in row.items() if key and value}
-        if fields.get("role", "").lower() in ROLES:
-            fields["role"] = f"ROLE_{fields['role'].upper()}"
-        yield reader.line_num, fields
-
-
-def _json(file: TextIO) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise CommandError(f"line {number} is no JSON: {error}") from None
+def _adapt(row: dict[str, str]) -> None:
+    if row.get("role", "").lower() in ROLES:
+        row["role"] = f"ROLE_{row['role'].upper()}"
 
 
 def _first_line(path: str) -> str:

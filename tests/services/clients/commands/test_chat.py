@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
 
-from pygrpc.services.clients.commands.chat import in_words, lines_of
+from pygrpc.services.clients.commands.chat import in_words
 from pygrpc.services.protos.chat.v1 import chat_pb2
 from tests.services.clients.commands.support import Run, at_home, finished, run, terminal
-from tests.services.clients.support import collected, world
+from tests.services.clients.support import world
 from tests.services.clients.test_chat import ROOM, Reader, room, until
 
 __all__ = ["run"]
@@ -104,28 +102,6 @@ async def test_the_end_of_the_input_on_a_terminal_leaves(tmp_path: Path, monkeyp
             bob.types("bye\n\x04")
             await bob.sees("has left")
             assert await bob.ends() == 0
-
-
-async def test_lines_of_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    lines = [f"line {number} \N{SNOWMAN}" for number in range(2000)]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    descriptor = os.open(path, os.O_RDONLY)
-    assert await collected(lines_of(descriptor)) == lines
-    os.close(descriptor)
-
-
-async def test_a_line_comes_when_it_is_there() -> None:
-    read, write = os.pipe()
-    lines = lines_of(read)
-    os.write(write, b"one\ntw")
-    assert await anext(lines) == "one"
-    following = asyncio.create_task(anext(lines))
-    os.write(write, b"o\n")
-    assert await following == "two"
-    os.close(write)
-    assert await collected(lines) == []
-    os.close(read)
 
 
 @pytest.mark.parametrize(
