@@ -22,6 +22,11 @@ from tests.services.clients.test_together import server
 
 ROOT = Path(__file__).resolve().parents[4]
 BOUND = 40.0
+#: Makes the terminal that of the process, so that Ctrl-C reaches it as on a real one, and becomes the command. As a
+#: program and not as a preexec_fn, which may hang where there are threads.
+TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True)
@@ -128,14 +133,16 @@ async def terminal(*arguments: object) -> AsyncIterator[Terminal]:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     try:
         process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-S",
+            "-c",
+            TAKE_TERMINAL,
             *command(*arguments),
             cwd=ROOT,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # So that Ctrl-C reaches it as it does on a real terminal.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
     finally:
         os.close(slave)
