@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Unpack
 
@@ -73,7 +74,9 @@ class ChatClient:
 
     async def send(self, room_id: str, user_id: str, content: str, **how: Unpack[CallOptions]) -> chat_pb2.ChatMessage:
         """Says something in a room in which the user is, and returns the message as it is stored."""
-        request = chat_pb2.SendMessageRequest(room_id=room_id, user_id=user_id, content=content)
+        # With a key of its own the message is stored once, however often the channel has to send the request.
+        key = uuid.uuid4().hex
+        request = chat_pb2.SendMessageRequest(room_id=room_id, user_id=user_id, content=content, idempotency_key=key)
         message: chat_pb2.ChatMessage = (await self._connection.unary(_Stub, "SendMessage", request, how)).message
         return message
 

@@ -5,14 +5,14 @@ without a duplicate: the new call enters the room first, then what lies between 
 what the call brings.
 
 What was being sent is known to be stored when it comes back. What did not come back, and is not in the history either,
-is sent again. The contract has no ids by which a server could tell a repetition: a message would be stored twice if the
-server stored it only after the client has come back and read the history, although the call that brought it had been
-broken off before that.
+is sent again, with the same key: so it is stored once even if the server still stores what the call that broke off has
+brought.
 """
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -35,6 +35,7 @@ class _Sending:
 
     def __init__(self, content: str) -> None:
         self.content = content
+        self.key = uuid.uuid4().hex
         self.written = False
         self.stored: asyncio.Future[chat_pb2.ChatMessage] = asyncio.get_running_loop().create_future()
 
@@ -156,11 +157,8 @@ class ChatSession(Session[tuple[chat_pb2.ChatMessage, bool]]):
 
     def _acknowledge(self, message: chat_pb2.ChatMessage) -> bool:
         """Tells whoever sent a message that it is stored; returns whether it was sent here."""
-        # The same user may speak from elsewhere, too.
-        if message.type != chat_pb2.MESSAGE_TYPE_USER or message.user_id != self.user_id:
-            return False
         for each in self._sending:
-            if each.written and each.content == message.content:
+            if each.key == message.idempotency_key:
                 self._sending.remove(each)
                 if not each.stored.done():
                     each.stored.set_result(message)
@@ -171,7 +169,7 @@ class ChatSession(Session[tuple[chat_pb2.ChatMessage, bool]]):
         for each in self._sending:
             if not each.written:
                 each.written = True
-                return chat_pb2.ChatRequest(content=each.content)
+                return chat_pb2.ChatRequest(content=each.content, idempotency_key=each.key)
         return None
 
     def _unacknowledged(self) -> bool:

@@ -13,11 +13,12 @@ from pygrpc.aio import Metadata
 
 MetadataPairs: TypeAlias = Sequence[tuple[str, str | bytes]]
 
-#: The methods that may be sent again although the server may have carried them out already: the outcome is the same.
+#: The methods that may be sent again although the server may have carried them out already: the outcome is the same
+#: (that of SendMessage because of its key).
 #: Any other call is sent again only if no server has seen it, which the channel knows.
 IDEMPOTENT = {
     "user.v1.UserService": ("GetUser", "ListUsers", "UpdateUser", "WatchUser"),
-    "chat.v1.ChatService": ("ListRooms", "LeaveRoom", "GetRoomHistory", "Chat"),
+    "chat.v1.ChatService": ("ListRooms", "LeaveRoom", "GetRoomHistory", "SendMessage", "Chat"),
     "file.v1.FileService": ("GetUpload", "DownloadFile", "ListFiles", "GetFileInfo"),
 }
 _FIRST_BACKOFF = "0.1s"

@@ -126,6 +126,17 @@ async def test_leaving_is_announced_when_the_context_ends(tmp_path: Path) -> Non
         assert (await here.clients.chat.history(ROOM))[-1].type == chat_pb2.MESSAGE_TYPE_LEFT
 
 
+async def test_equal_messages_are_told_apart(tmp_path: Path) -> None:
+    async with room(tmp_path) as here, here.clients.chat.join(ROOM, "ann") as ann:
+        said = Reader(ann)
+        elsewhere = await here.clients.chat.send(ROOM, "ann", "hello")
+        both = await asyncio.gather(ann.send("hello"), ann.send("hello"))
+        assert [each.sequence - elsewhere.sequence for each in both] == [1, 2]
+        assert len({each.idempotency_key for each in (elsewhere, *both)} - {""}) == 3
+        ann.leave()
+        await said.task
+
+
 @pytest.mark.usefixtures("quick")
 async def test_a_stay_goes_on_without_gap_and_duplicate(tmp_path: Path) -> None:
     async with two(tmp_path) as (here, ann, bob):
