@@ -168,7 +168,7 @@ async def test_orders_stay_when_the_client_vanishes_and_are_found_again(client_a
 
 
 class Meanwhile:
-    """A store in which something happens once, after an order was stored or read and before that is answered."""
+    """A store in which something happens once, when an order was stored, or before or after it is read."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
@@ -183,6 +183,7 @@ class Meanwhile:
         return results
 
     async def get(self, order_id: str) -> Order:
+        await self._then("before get")
         order: Order = await self.store.get(order_id)
         await self._then("get")
         return order
@@ -193,7 +194,9 @@ class Meanwhile:
 
 
 @pytest.mark.parametrize(
-    ("key", "after", "in_answer"), [("", "create", 0), ("k", "create", 1), ("k", "get", 0)], ids=str
+    ("key", "after", "in_answer"),
+    [("", "create", 0), ("k", "create", 1), ("k", "before get", 1), ("k", "get", 0)],
+    ids=str,
 )
 async def test_what_happens_before_an_answer_is_told_once_and_after_it(
     client_aio: ModuleType, key: str, after: str, in_answer: int
