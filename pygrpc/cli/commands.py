@@ -61,6 +61,7 @@ COMMANDS = {
     ),
     "chat": Command("open chat rooms and take part in them", "pygrpc.services.clients.commands.chat", "services"),
     "files": Command("put files on a server and fetch them", "pygrpc.services.clients.commands.files", "services"),
+    "orders": Command("create, watch, import and match orders", "pygrpc.services.clients.commands.orders", "services"),
     "generate": Command("generate modules, stubs and servicers from .proto files", "pygrpc.codegen.command"),
     "wire": Command("show what passes between a client and a server", "pygrpc.wire.command"),
     "load": Command("make calls to any gRPC server and report how long they take", "pygrpc.load.command"),

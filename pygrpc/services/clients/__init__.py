@@ -11,7 +11,9 @@ from pygrpc.services.clients.chatting import ChatSession
 from pygrpc.services.clients.connection import Connection
 from pygrpc.services.clients.errors import FieldViolation, ServiceError
 from pygrpc.services.clients.files import FileClient
+from pygrpc.services.clients.matching import MatchSession
 from pygrpc.services.clients.options import CallOptions, ClientOptions, Tls, token_from
+from pygrpc.services.clients.orders import OrderClient
 from pygrpc.services.clients.together import Blocking, BlockingClients, Clients
 from pygrpc.services.clients.users import UserClient
 
@@ -26,6 +28,8 @@ __all__ = [
     "Connection",
     "FieldViolation",
     "FileClient",
+    "MatchSession",
+    "OrderClient",
     "ServiceError",
     "Tls",
     "UserClient",

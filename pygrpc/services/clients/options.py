@@ -20,6 +20,17 @@ IDEMPOTENT = {
     "user.v1.UserService": ("GetUser", "ListUsers", "UpdateUser", "WatchUser"),
     "chat.v1.ChatService": ("ListRooms", "LeaveRoom", "GetRoomHistory", "SendMessage", "Chat"),
     "file.v1.FileService": ("GetUpload", "DownloadFile", "ListFiles", "GetFileInfo"),
+    # The client gives each order that it creates an idempotency key.
+    "order.v1.OrderService": (
+        "CreateOrder",
+        "GetOrder",
+        "ListOrders",
+        "WatchOrder",
+        "ImportOrders",
+        "MatchOrders",
+        "GetOrderBook",
+        "ListTrades",
+    ),
 }
 _FIRST_BACKOFF = "0.1s"
 _LONGEST_BACKOFF = "2s"

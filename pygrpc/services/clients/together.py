@@ -13,6 +13,7 @@ from pygrpc.services.clients.chat import ChatClient
 from pygrpc.services.clients.connection import Connection
 from pygrpc.services.clients.files import FileClient
 from pygrpc.services.clients.options import ClientOptions
+from pygrpc.services.clients.orders import OrderClient
 from pygrpc.services.clients.users import UserClient
 
 _T = TypeVar("_T")
@@ -26,6 +27,7 @@ class Clients:
         users: The client of the user service.
         chat: The client of the chat service.
         files: The client of the file service.
+        orders: The client of the order service.
     """
 
     def __init__(self, target: str, options: ClientOptions | None = None) -> None:
@@ -39,6 +41,7 @@ class Clients:
         self.users = UserClient(self.connection)
         self.chat = ChatClient(self.connection)
         self.files = FileClient(self.connection)
+        self.orders = OrderClient(self.connection)
 
     async def __aenter__(self) -> Self:
         """Returns itself."""
@@ -78,6 +81,7 @@ class BlockingClients:
         self.users = Blocking(self._clients.users, self)
         self.chat = Blocking(self._clients.chat, self)
         self.files = Blocking(self._clients.files, self)
+        self.orders = Blocking(self._clients.orders, self)
         self.connection = Blocking(self._clients.connection, self)
 
     def __enter__(self) -> Self:

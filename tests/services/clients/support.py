@@ -17,6 +17,7 @@ from pygrpc.services.chat import Limits as ChatLimits
 from pygrpc.services.clients import ClientOptions, Clients, ServiceError, pacing
 from pygrpc.services.files import Limits as FileLimits
 from pygrpc.services.files import open_files
+from pygrpc.services.orders import DatabaseOrderStore, OrderService
 from pygrpc.services.protos.chat.v1 import chat_pb2_grpc
 from pygrpc.services.protos.user.v1 import user_pb2_grpc
 from pygrpc.services.users import DatabaseUserStore, UserService
@@ -60,7 +61,11 @@ class Serving:
         )
         files = await stack.enter_async_context(open_files(self.folder / "files", limits=self._files))
         self.uploads = files.uploads
+        orders = await DatabaseOrderStore.open(str(self.folder / "orders.db"))
+        stack.push_async_callback(orders.close)
+        self.orders = await stack.enter_async_context(OrderService(orders, poll=0.005))
         self.server = aio.server()
+        self.orders.add_to(self.server)
         user_pb2_grpc.add_UserServiceServicer_to_server(self.users, self.server)
         chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(self.rooms), self.server)
         files.add_to(self.server)
@@ -70,6 +75,7 @@ class Serving:
     async def stop(self) -> None:
         self.users.shut_down()
         self.rooms.shut_down()
+        self.orders.shut_down()
         await self.server.stop(None)
         await self._stack.aclose()
         self._stack = AsyncExitStack()

@@ -40,7 +40,7 @@ def test_what_makes_no_sense_is_usage(run: Run, arguments: tuple[str, ...]) -> N
     assert "Traceback" not in ended.errors
 
 
-@pytest.mark.parametrize("name", ["users", "chat", "files"])
+@pytest.mark.parametrize("name", ["users", "chat", "files", "orders"])
 def test_help(run: Run, name: str) -> None:
     ended = run(name, "--help")
     assert ended.status == 0
