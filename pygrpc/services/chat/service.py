@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 from pygrpc import aio
+from pygrpc.services import callers
+from pygrpc.services.callers import Identify
 from pygrpc.services.chat import errors, store, validation
 from pygrpc.services.chat.rooms import ChatRooms, Stay
 from pygrpc.services.chat.store import Kind
@@ -29,13 +31,20 @@ _TYPES = {
 class ChatService(chat_pb2_grpc.ChatServiceServicer):
     """Serves the RPCs of protos/chat/v1/chat.proto, which says what each of them does."""
 
-    def __init__(self, rooms: ChatRooms) -> None:
-        """Makes the service on rooms that have been entered as a context."""
+    def __init__(self, rooms: ChatRooms, *, identify: Identify = callers.unknown) -> None:
+        """Makes the service.
+
+        Args:
+            rooms: Have been entered as a context.
+            identify: Knows who makes a call, and may speak as nobody else.
+        """
         self._rooms = rooms
+        self._identify = identify
 
     async def CreateRoom(self, request: chat_pb2.CreateRoomRequest, context: _Context) -> chat_pb2.CreateRoomResponse:
         """Opens a room."""
         async with errors.answering(context):
+            self._require_self(context, request.created_by, "created_by")
             room = await self._rooms.create(request.name, request.description, request.created_by, request.room_id)
             return chat_pb2.CreateRoomResponse(room=_room(room))
 
@@ -54,7 +63,7 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
 
     async def JoinRoom(self, request: chat_pb2.JoinRoomRequest, context: _Context) -> None:
         """Streams what is said in a room, and keeps the user there meanwhile."""
-        async with errors.answering(context), self._stay(request) as stay:
+        async with errors.answering(context), self._stay(request, context) as stay:
             await context.send_initial_metadata(())
             for message in stay.history:
                 await context.write(chat_pb2.JoinRoomResponse(message=_message(message), history=True))
@@ -64,6 +73,7 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
     async def LeaveRoom(self, request: chat_pb2.LeaveRoomRequest, context: _Context) -> chat_pb2.LeaveRoomResponse:
         """Ends all stays of a user in a room."""
         async with errors.answering(context):
+            self._require_self(context, request.user_id)
             was_member = await self._rooms.leave(request.room_id, request.user_id)
             return chat_pb2.LeaveRoomResponse(was_member=was_member)
 
@@ -72,6 +82,7 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
     ) -> chat_pb2.SendMessageResponse:
         """Says something in a room."""
         async with errors.answering(context):
+            self._require_self(context, request.user_id)
             message = await self._rooms.send(request.room_id, request.user_id, request.content, request.idempotency_key)
             return chat_pb2.SendMessageResponse(message=_message(message))
 
@@ -92,7 +103,7 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
             first = await anext(aiter(request_iterator), None)
             if first is None:
                 return
-            async with self._stay(first) as stay:
+            async with self._stay(first, context) as stay:
                 await context.send_initial_metadata(())
                 for message in stay.history:
                     await context.write(chat_pb2.ChatResponse(message=_message(message), history=True))
@@ -107,7 +118,11 @@ class ChatService(chat_pb2_grpc.ChatServiceServicer):
                     listening.cancel()
                     await asyncio.gather(listening, return_exceptions=True)
 
-    def _stay(self, request: chat_pb2.JoinRoomRequest | chat_pb2.ChatRequest) -> Any:
+    def _require_self(self, context: _Context, user_id: str, field: str = "user_id") -> None:
+        callers.require_self(self._identify(context), user_id, field, errors.DOMAIN)
+
+    def _stay(self, request: chat_pb2.JoinRoomRequest | chat_pb2.ChatRequest, context: _Context) -> Any:
+        self._require_self(context, request.user_id)
         history = request.history_size if request.HasField("history_size") else DEFAULT_HISTORY
         return self._rooms.stay(request.room_id, request.user_id, request.username, history)
 

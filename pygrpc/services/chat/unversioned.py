@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from pygrpc import StatusCode, aio
+from pygrpc.services import callers
+from pygrpc.services.callers import Identify
 from pygrpc.services.chat import errors, store, validation
 from pygrpc.services.chat.rooms import ChatRooms
 from pygrpc.services.chat.store import Kind, NotInRoom, RoomNotFound
@@ -29,13 +31,15 @@ _TYPES = {
 class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
     """Serves the RPCs of protos/chat/chat.proto."""
 
-    def __init__(self, rooms: ChatRooms) -> None:
-        """Makes the service on rooms that have been entered as a context."""
+    def __init__(self, rooms: ChatRooms, *, identify: Identify = callers.unknown) -> None:
+        """Makes the service; see ChatService."""
         self._rooms = rooms
+        self._identify = identify
 
     async def CreateRoom(self, request: chat_pb2.CreateRoomRequest, context: _Context) -> chat_pb2.Room:
         """Opens a room."""
         async with errors.answering(context):
+            self._require_self(context, request.created_by, "created_by")
             try:
                 return _room(await self._rooms.create(request.name, request.description, request.created_by))
             except RequestError as error:
@@ -56,7 +60,7 @@ class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
         """Streams what is said in a room, and keeps the user there meanwhile."""
         async with (
             errors.answering(context),
-            self._rooms.stay(request.room_id, request.user_id, request.username, HISTORY) as stay,
+            self._stay(request, context) as stay,
         ):
             await context.send_initial_metadata(())
             for message in stay.history:
@@ -70,6 +74,7 @@ class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
     ) -> chat_pb2.SendMessageResponse:
         """Says something in a room; what is wrong with it is told in the response."""
         async with errors.answering(context):
+            self._require_self(context, request.user_id)
             try:
                 message = await self._rooms.send(request.room_id, request.user_id, request.content)
             except (RoomNotFound, NotInRoom) as error:
@@ -83,6 +88,7 @@ class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
     async def LeaveRoom(self, request: chat_pb2.LeaveRoomRequest, context: _Context) -> chat_pb2.LeaveRoomResponse:
         """Ends all stays of a user in a room; also a success if there were none."""
         async with errors.answering(context):
+            self._require_self(context, request.user_id)
             await self._rooms.leave(request.room_id, request.user_id)
             return chat_pb2.LeaveRoomResponse(success=True)
 
@@ -96,6 +102,13 @@ class UnversionedChatService(chat_pb2_grpc.ChatServiceServicer):
                 request.room_id, request.limit or DEFAULT_MESSAGES, request.before_message_id
             )
             return chat_pb2.GetRoomHistoryResponse(messages=map(_message, page.messages), has_more=page.has_more)
+
+    def _stay(self, request: chat_pb2.JoinRoomRequest, context: _Context) -> Any:
+        self._require_self(context, request.user_id)
+        return self._rooms.stay(request.room_id, request.user_id, request.username, HISTORY)
+
+    def _require_self(self, context: _Context, user_id: str, field: str = "user_id") -> None:
+        callers.require_self(self._identify(context), user_id, field, errors.DOMAIN)
 
 
 def _message(message: store.Message) -> chat_pb2.ChatMessage:

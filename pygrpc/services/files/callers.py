@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from pygrpc import aio
+from pygrpc.services.callers import Identify
 from pygrpc.services.errors import require
 from pygrpc.services.files import errors
 from pygrpc.services.files.schema import StoredFile
@@ -14,9 +14,6 @@ from pygrpc.services.protos.file.v1 import file_pb2
 
 USER_ID_KEY = "user-id"
 ANONYMOUS = "anonymous"
-
-#: Returns who makes a call; empty if it does not say. A server that knows better than the metadata brings its own.
-Identify: TypeAlias = Callable[[aio.ServicerContext[Any, Any]], str]
 
 
 def user_id_of(context: aio.ServicerContext[Any, Any]) -> str:

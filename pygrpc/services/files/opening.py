@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pygrpc import aio
+from pygrpc.services.callers import Identify
 from pygrpc.services.database import microseconds_now
 from pygrpc.services.errors import StoreError
 from pygrpc.services.files import callers
-from pygrpc.services.files.callers import Identify
 from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.folder import LocalFolder
 from pygrpc.services.files.s3.address import is_address

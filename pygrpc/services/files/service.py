@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from google.protobuf.empty_pb2 import Empty
 
 from pygrpc import aio
+from pygrpc.services.callers import Identify
 from pygrpc.services.errors import RequestError, Violation, invalid, require
 from pygrpc.services.files import callers, downloads, errors, paging, validation
-from pygrpc.services.files.callers import Identify
 from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.schema import StoredFile
 from pygrpc.services.files.storage import Storage

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from google.rpc.error_details_pb2 import ErrorInfo, ResourceInfo
 
 from pygrpc import StatusCode, aio
+from pygrpc.services.callers import Identify
 from pygrpc.services.errors import RequestError, Violation, answering, invalid, require
 from pygrpc.services.files import callers, downloads, errors, validation
-from pygrpc.services.files.callers import Identify
 from pygrpc.services.files.catalog import DatabaseCatalog
 from pygrpc.services.files.schema import StoredFile
 from pygrpc.services.files.service import content_type_of

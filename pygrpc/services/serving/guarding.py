@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from pygrpc import aio
 from pygrpc.health.v1 import health_pb2
-from pygrpc.services.files.callers import Identify, user_id_of
+from pygrpc.services.callers import Identify, unknown
 from pygrpc.services.guards import (
     Access,
     AccessLog,
@@ -43,7 +43,7 @@ class Guards:
 
     Attributes:
         interceptors: In their order.
-        identify: Knows who makes a call.
+        identify: Knows who makes a call, if there is authentication.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -59,7 +59,7 @@ class Guards:
             self.interceptors = list(self._make())
         except GuardError as error:
             raise StartError(str(error)) from error
-        self.identify: Identify = identified if configuration.authenticates else user_id_of
+        self.identify: Identify = identified if configuration.authenticates else unknown
 
     def _make(self) -> list[aio.ServerInterceptor]:
         configuration = self._configuration

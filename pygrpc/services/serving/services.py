@@ -7,11 +7,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 
 from pygrpc import aio
+from pygrpc.services.callers import Identify, unknown
 from pygrpc.services.chat import ChatRooms, ChatService, DatabaseChatStore, UnversionedChatService
 from pygrpc.services.errors import StoreError
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.files import open_files
-from pygrpc.services.files.callers import Identify, user_id_of
+from pygrpc.services.files.callers import user_id_of
 from pygrpc.services.files.s3.address import is_address
 from pygrpc.services.orders import DatabaseOrderStore, OrderService
 from pygrpc.services.protos.chat import chat_pb2_grpc as unversioned_chat_pb2_grpc
@@ -45,12 +46,12 @@ class Shared:
     Attributes:
         configuration: The settings.
         fanout: Is open, and closed after the services.
-        identify: Knows who makes a call.
+        identify: Knows who makes a call, if there is authentication.
     """
 
     configuration: Configuration
     fanout: Fanout
-    identify: Identify = user_id_of
+    identify: Identify = unknown
 
     def fanout_needed(self) -> tuple[Dependency, ...]:
         """Returns what a service needs that tells other processes what is new."""
@@ -84,11 +85,11 @@ async def _users(shared: Shared) -> AsyncIterator[Opened]:
         stack.push_async_callback(store.close)
         passwords = Passwords()
         stack.callback(passwords.close)
-        service = UserService(store, passwords, fanout=shared.fanout)
+        service = UserService(store, passwords, fanout=shared.fanout, identify=shared.identify)
 
         def add_to(server: aio.Server) -> None:
             user_pb2_grpc.add_UserServiceServicer_to_server(service, server)
-            unversioned = UnversionedUserService(store, service.events, service.chat)
+            unversioned = UnversionedUserService(store, service.events, service.chat, identify=shared.identify)
             unversioned_user_pb2_grpc.add_UserServiceServicer_to_server(unversioned, server)
 
         yield Opened(add_to, service.shut_down, (Dependency("user database", store.check), *shared.fanout_needed()))
@@ -102,8 +103,9 @@ async def _chat(shared: Shared) -> AsyncIterator[Opened]:
         rooms = await stack.enter_async_context(ChatRooms(store, fanout=shared.fanout))
 
         def add_to(server: aio.Server) -> None:
-            chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms), server)
-            unversioned_chat_pb2_grpc.add_ChatServiceServicer_to_server(UnversionedChatService(rooms), server)
+            chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatService(rooms, identify=shared.identify), server)
+            unversioned = UnversionedChatService(rooms, identify=shared.identify)
+            unversioned_chat_pb2_grpc.add_ChatServiceServicer_to_server(unversioned, server)
 
         yield Opened(add_to, rooms.shut_down, (Dependency("chat database", store.check), *shared.fanout_needed()))
 
@@ -113,7 +115,9 @@ async def _files(shared: Shared) -> AsyncIterator[Opened]:
     place = shared.configuration.files
     # A folder has its catalog with it.
     database = shared.configuration.database if is_address(place) else ""
-    async with open_files(place, database=database, identify=shared.identify) as files:
+    # Without authentication the metadata tell friends apart.
+    identify = shared.identify if shared.configuration.authenticates else user_id_of
+    async with open_files(place, database=database, identify=identify) as files:
         needs = (
             Dependency("catalog of the files", files.catalog.check),
             Dependency("storage of the files", files.storage.check),

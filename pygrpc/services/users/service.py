@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from google.protobuf.empty_pb2 import Empty
 
 from pygrpc import aio
+from pygrpc.services import callers
+from pygrpc.services.callers import Identify
 from pygrpc.services.errors import RequestError, invalid, require
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.protos.user.v1 import user_pb2, user_pb2_grpc
@@ -43,6 +45,7 @@ class UserService(user_pb2_grpc.UserServiceServicer):
         queue_limit: int = 256,
         poll: float = 0.25,
         fanout: Fanout | None = None,
+        identify: Identify = callers.unknown,
     ) -> None:
         """Makes the service on an open store.
 
@@ -53,10 +56,12 @@ class UserService(user_pb2_grpc.UserServiceServicer):
             queue_limit: The most events or messages that wait for one client of WatchUser or UserChat.
             poll: How often to look for changes of other processes, in seconds, while no hints come from there.
             fanout: Passes hints on between processes. The caller opens it before and closes it after the service.
+            identify: Knows who makes a call, and may chat as nobody else.
         """
         self._store = store
         self._passwords = passwords
         self._limits = limits or Limits()
+        self._identify = identify
         self.events = UserEvents(store, queue_limit, poll=poll, fanout=fanout)
         self.chat = ChatRoom(queue_limit)
 
@@ -150,13 +155,17 @@ class UserService(user_pb2_grpc.UserServiceServicer):
 
     async def UserChat(self, request_iterator: AsyncIterator[user_pb2.ChatMessage], context: _Context) -> None:
         """Joins the chat until the client half-closes."""
-        async with errors.answering(context), aclosing(self.chat.visit(self._talk(request_iterator))) as heard:
+        async with (
+            errors.answering(context),
+            aclosing(self.chat.visit(self._talk(request_iterator, self._identify(context)))) as heard,
+        ):
             async for said in heard:
                 await context.write(_chat_message(said))
 
-    async def _talk(self, messages: AsyncIterator[user_pb2.ChatMessage]) -> AsyncIterator[Words]:
+    async def _talk(self, messages: AsyncIterator[user_pb2.ChatMessage], who: str) -> AsyncIterator[Words]:
         """Yields what one client of the chat says."""
         async for message in messages:
+            callers.require_self(who, message.user_id, "user_id", errors.DOMAIN)
             require(validation.check_chat(message, self._limits))
             yield Words(message.user_id, message.content)
 

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pygrpc import aio
+from pygrpc.services import callers
+from pygrpc.services.callers import Identify
 from pygrpc.services.errors import RequestError, Violation, answering, check_text, invalid, require
 from pygrpc.services.protos.user import user_pb2, user_pb2_grpc
 from pygrpc.services.protos.user.v1 import user_pb2 as v1
@@ -38,12 +40,21 @@ _EVENT_TYPES = {
 class UnversionedUserService(user_pb2_grpc.UserServiceServicer):
     """Serves the RPCs of protos/user/user.proto."""
 
-    def __init__(self, store: UserStore, events: UserEvents, chat: ChatRoom, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        store: UserStore,
+        events: UserEvents,
+        chat: ChatRoom,
+        *,
+        limits: Limits | None = None,
+        identify: Identify = callers.unknown,
+    ) -> None:
         """Makes the service; see UserService, whose store, events and chat it has."""
         self._store = store
         self._events = events
         self._chat = chat
         self._limits = limits or Limits()
+        self._identify = identify
 
     async def GetUser(self, request: user_pb2.GetUserRequest, context: _Context) -> user_pb2.User:
         """Returns one user."""
@@ -147,22 +158,25 @@ class UnversionedUserService(user_pb2_grpc.UserServiceServicer):
 
     async def ChatWithUsers(self, request_iterator: AsyncIterator[user_pb2.ChatMessage], context: _Context) -> None:
         """Joins the chat until the client half-closes."""
-        async with self._answering(context), aclosing(self._chat.visit(self._talk(request_iterator))) as heard:
+        talk = self._talk(request_iterator, self._identify(context))
+        async with self._answering(context), aclosing(self._chat.visit(talk)) as heard:
             async for said in heard:
                 # The echo is of user.v1; here the sender hears nothing of its own messages.
                 if not said.echo:
                     await context.write(_chat_message(said))
 
-    async def _talk(self, messages: AsyncIterator[user_pb2.ChatMessage]) -> AsyncIterator[Words]:
+    async def _talk(self, messages: AsyncIterator[user_pb2.ChatMessage], who: str) -> AsyncIterator[Words]:
         """Yields what one client of the chat says."""
         async for message in messages:
+            callers.require_self(who, message.username, "username", errors.DOMAIN)
             found = list(check_text("username", message.username, self._limits.name_length, required=False))
             if message.username.casefold() == SYSTEM:
                 found.append(Violation("username", f'must not be "{message.username}", which is the server'))
             found += check_text("message", message.message, self._limits.chat_content_length, one_line=False)
             require(found)
             name = message.username or str(message.user_id)
-            yield Words(name, message.message, message.user_id, message.username)
+            # Whoever has a name here is known by that, and could claim any number.
+            yield Words(name, message.message, 0 if who else message.user_id, message.username)
 
     async def _numbered(self, users: Sequence[v1.User]) -> list[user_pb2.User]:
         """Returns users as this contract has them; without those that were removed meanwhile."""

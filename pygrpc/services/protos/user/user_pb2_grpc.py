@@ -122,7 +122,8 @@ class UserServiceServicer:
 
     def ChatWithUsers(self, request_iterator, context):
         """One chat room for everybody who is connected, whichever contract they use. Whoever joins is first welcomed by
-        "System"; each message goes to all others. A client that half-closes leaves the chat.
+        "System"; each message goes to all others. A client that half-closes leaves the chat. Where the server knows its
+        callers, the username must be that of the caller (PERMISSION_DENIED), and the user_id is not passed on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,7 +253,8 @@ class UserService:
     @staticmethod
     def ChatWithUsers(request_iterator, target, options=(), channel_credentials=None, call_credentials=None, insecure=False, compression=None, wait_for_ready=None, timeout=None, metadata=None):
         """One chat room for everybody who is connected, whichever contract they use. Whoever joins is first welcomed by
-        "System"; each message goes to all others. A client that half-closes leaves the chat.
+        "System"; each message goes to all others. A client that half-closes leaves the chat. Where the server knows its
+        callers, the username must be that of the caller (PERMISSION_DENIED), and the user_id is not passed on.
         """
         return grpc.experimental.stream_stream(
             request_iterator, target, '/user.UserService/ChatWithUsers',

@@ -129,7 +129,8 @@ class UserServiceStub(_Stub[_Channel]):
     """
     ChatWithUsers: _t.ClassVar[_StreamStream[user_dot_user__pb2.ChatMessage, user_dot_user__pb2.ChatMessage]]
     """One chat room for everybody who is connected, whichever contract they use. Whoever joins is first welcomed by
-    "System"; each message goes to all others. A client that half-closes leaves the chat.
+    "System"; each message goes to all others. A client that half-closes leaves the chat. Where the server knows its
+    callers, the username must be that of the caller (PERMISSION_DENIED), and the user_id is not passed on.
     """
 
 UserServiceAsyncStub: _tx.TypeAlias = UserServiceStub[_aio.Channel]
@@ -156,7 +157,8 @@ class UserServiceServicer:
         """
     def ChatWithUsers(self, request_iterator: _Requests[user_dot_user__pb2.ChatMessage], context: _Context, /) -> _t.Iterator[user_dot_user__pb2.ChatMessage] | _t.AsyncIterator[user_dot_user__pb2.ChatMessage] | _t.Awaitable[None]:
         """One chat room for everybody who is connected, whichever contract they use. Whoever joins is first welcomed by
-        "System"; each message goes to all others. A client that half-closes leaves the chat.
+        "System"; each message goes to all others. A client that half-closes leaves the chat. Where the server knows its
+        callers, the username must be that of the caller (PERMISSION_DENIED), and the user_id is not passed on.
         """
 
 def add_UserServiceServicer_to_server(
@@ -185,5 +187,6 @@ class UserService:
     """
     ChatWithUsers: _t.ClassVar[_StreamCall[_t.Iterator[user_dot_user__pb2.ChatMessage], _t.Iterator[user_dot_user__pb2.ChatMessage]]]
     """One chat room for everybody who is connected, whichever contract they use. Whoever joins is first welcomed by
-    "System"; each message goes to all others. A client that half-closes leaves the chat.
+    "System"; each message goes to all others. A client that half-closes leaves the chat. Where the server knows its
+    callers, the username must be that of the caller (PERMISSION_DENIED), and the user_id is not passed on.
     """

@@ -129,9 +129,9 @@ class UserServiceServicer:
         """One chat room for everybody who is connected. Whoever joins is first welcomed by a message of user_id "system".
         Each message goes, with the server's time, to all others who are connected, and is then acknowledged to its sender
         by a copy whose content starts with "Echo: "; so the echo says that the message was handed on. The sender of a
-        message is who it says to be: user_id is not checked against the stored users. A client that half-closes leaves the
-        chat with OK, after what was already on its way to it. One that reads too slowly is dropped with
-        RESOURCE_EXHAUSTED.
+        message is who it says to be: user_id is not checked against the stored users; but a server that knows its callers
+        refuses the name of somebody else with PERMISSION_DENIED. A client that half-closes leaves the chat with OK, after
+        what was already on its way to it. One that reads too slowly is dropped with RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,9 +267,9 @@ class UserService:
         """One chat room for everybody who is connected. Whoever joins is first welcomed by a message of user_id "system".
         Each message goes, with the server's time, to all others who are connected, and is then acknowledged to its sender
         by a copy whose content starts with "Echo: "; so the echo says that the message was handed on. The sender of a
-        message is who it says to be: user_id is not checked against the stored users. A client that half-closes leaves the
-        chat with OK, after what was already on its way to it. One that reads too slowly is dropped with
-        RESOURCE_EXHAUSTED.
+        message is who it says to be: user_id is not checked against the stored users; but a server that knows its callers
+        refuses the name of somebody else with PERMISSION_DENIED. A client that half-closes leaves the chat with OK, after
+        what was already on its way to it. One that reads too slowly is dropped with RESOURCE_EXHAUSTED.
         """
         return grpc.experimental.stream_stream(
             request_iterator, target, '/user.v1.UserService/UserChat',

@@ -136,9 +136,9 @@ class UserServiceStub(_Stub[_Channel]):
     """One chat room for everybody who is connected. Whoever joins is first welcomed by a message of user_id "system".
     Each message goes, with the server's time, to all others who are connected, and is then acknowledged to its sender
     by a copy whose content starts with "Echo: "; so the echo says that the message was handed on. The sender of a
-    message is who it says to be: user_id is not checked against the stored users. A client that half-closes leaves the
-    chat with OK, after what was already on its way to it. One that reads too slowly is dropped with
-    RESOURCE_EXHAUSTED.
+    message is who it says to be: user_id is not checked against the stored users; but a server that knows its callers
+    refuses the name of somebody else with PERMISSION_DENIED. A client that half-closes leaves the chat with OK, after
+    what was already on its way to it. One that reads too slowly is dropped with RESOURCE_EXHAUSTED.
     """
 
 UserServiceAsyncStub: _tx.TypeAlias = UserServiceStub[_aio.Channel]
@@ -171,9 +171,9 @@ class UserServiceServicer:
         """One chat room for everybody who is connected. Whoever joins is first welcomed by a message of user_id "system".
         Each message goes, with the server's time, to all others who are connected, and is then acknowledged to its sender
         by a copy whose content starts with "Echo: "; so the echo says that the message was handed on. The sender of a
-        message is who it says to be: user_id is not checked against the stored users. A client that half-closes leaves the
-        chat with OK, after what was already on its way to it. One that reads too slowly is dropped with
-        RESOURCE_EXHAUSTED.
+        message is who it says to be: user_id is not checked against the stored users; but a server that knows its callers
+        refuses the name of somebody else with PERMISSION_DENIED. A client that half-closes leaves the chat with OK, after
+        what was already on its way to it. One that reads too slowly is dropped with RESOURCE_EXHAUSTED.
         """
 
 def add_UserServiceServicer_to_server(
@@ -208,7 +208,7 @@ class UserService:
     """One chat room for everybody who is connected. Whoever joins is first welcomed by a message of user_id "system".
     Each message goes, with the server's time, to all others who are connected, and is then acknowledged to its sender
     by a copy whose content starts with "Echo: "; so the echo says that the message was handed on. The sender of a
-    message is who it says to be: user_id is not checked against the stored users. A client that half-closes leaves the
-    chat with OK, after what was already on its way to it. One that reads too slowly is dropped with
-    RESOURCE_EXHAUSTED.
+    message is who it says to be: user_id is not checked against the stored users; but a server that knows its callers
+    refuses the name of somebody else with PERMISSION_DENIED. A client that half-closes leaves the chat with OK, after
+    what was already on its way to it. One that reads too slowly is dropped with RESOURCE_EXHAUSTED.
     """
