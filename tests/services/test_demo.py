@@ -141,6 +141,13 @@ def test_a_file_goes_up_and_comes_back(output: str) -> None:
     assert 'pygrpc files download: "notes" belongs to somebody else\n' in text
 
 
+def test_orders_are_matched(output: str) -> None:
+    text = section(output, "Orders")
+    assert "buy WIDGET 4 9.75    (typed)\n" in text
+    # At the price of the order that was there first.
+    assert re.search(r"4 .*9\.50", text)
+
+
 def test_the_server_is_put_under_load(output: str) -> None:
     assert re.search(r"\n +OK +[\d,]+\n", section(output, "The load tester"))
 

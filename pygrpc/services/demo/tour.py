@@ -43,6 +43,7 @@ class Tour:
             await self._users()
             await self._chat()
             await self._files()
+            await self._orders()
             await self._load()
             server.terminate()
             if (code := await server.stop()) != 0:
@@ -78,6 +79,12 @@ class Tour:
         if copy.read_bytes() != original.read_bytes():
             raise DemoFailed("the file came back as another one")
         await self._run("files", "download", "notes", "--user", "grace", status=1)
+
+    async def _orders(self) -> None:
+        self._section("Orders, matched by price and time")
+        await self._run("orders", "create", "WIDGET:10:9.50", "--side", "sell", "--user", "ada")
+        await self._run("orders", "match", "--user", "grace", given="buy WIDGET 4 9.75\n")
+        await self._run("orders", "book", "WIDGET")
 
     async def _load(self) -> None:
         self._section("The load tester, which asks the server for its methods by reflection")

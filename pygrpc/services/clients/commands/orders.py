@@ -216,7 +216,8 @@ async def _book(clients: Clients, given: argparse.Namespace) -> int:
         return 0
     for side, levels in (("sell", reversed(book.asks)), ("buy", iter(book.bids))):
         for level in levels:
-            print(f"{side:<4}  {money(level.price):>16}  {level.quantity:>10}  {level.order_count} orders")
+            orders = "1 order" if level.order_count == 1 else f"{level.order_count} orders"
+            print(f"{side:<4}  {money(level.price):>16}  {level.quantity:>10}  {orders}")
     return 0
 
 

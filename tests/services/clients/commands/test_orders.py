@@ -42,8 +42,8 @@ def test_limit_orders(run: Run) -> None:
     ) == ids(bought.lines[:1])
     run("orders", "create", "apple:1:0.90", "--side", "buy", "--user", "bob")
     assert [line.split() for line in run("orders", "book", "apple").lines] == [
-        ["sell", "1.00", "EUR", "3", "1", "orders"],
-        ["buy", "0.90", "EUR", "1", "1", "orders"],
+        ["sell", "1.00", "EUR", "3", "1", "order"],
+        ["buy", "0.90", "EUR", "1", "1", "order"],
     ]
     assert len(json.loads(run("orders", "book", "apple", "--json").output)["bids"]) == 1
     assert len(run("orders", "trades", sold).lines) == 1
