@@ -16,7 +16,7 @@ from pygrpc.aio import call as calls
 from pygrpc.aio.base_call import EOF
 from pygrpc.aio.errors import AioRpcError, UsageError
 from pygrpc.aio.interceptor import ClientCallDetails
-from pygrpc.aio.loops import start_now
+from pygrpc.aio.loops import start_task
 from pygrpc.aio.stand_ins import (
     DoneCallback,
     StreamStreamCallResponseIterator,
@@ -132,9 +132,7 @@ class Chain:
 
     def cancel(self) -> bool:
         """Cancels the interceptors, if they have not ended."""
-        # Interceptors that run at once may close their channel before anybody has the task.
-        task = getattr(self, "task", None) or asyncio.current_task()
-        assert task is not None
+        task = self.task
         if not self._begun and not task.done():
             # A task that is cancelled before it begins doesn't come by the end.
             task.add_done_callback(lambda _: self.end())
@@ -188,7 +186,8 @@ class InterceptedCall(base.Call):
         chain = self._chain = Chain(type(self), interceptors, parameters, method, compression)
         channel.chains.add(chain)
         details = ClientCallDetails(method, timeout, metadata, credentials, wait_for_ready)
-        chain.task = start_now(loop, chain.run(details, request), "interceptors of a call")
+        # Not at once, even where that can be: in grpcio the interceptors begin when the caller waits for something.
+        chain.task = start_task(loop, chain.run(details, request), "interceptors of a call")
 
     @staticmethod
     def _stand_in(result: Any, made: Any) -> Any:

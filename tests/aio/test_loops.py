@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pygrpc import ChannelConnectivity, aio
-from pygrpc.aio.loops import start_now
+from pygrpc.aio.loops import start_now, start_task
 from tests.aio.support import connected, failure, make_server, method, serving
 
 
@@ -120,12 +120,14 @@ async def test_tasks_are_made_by_the_factory_of_the_loop_if_it_has_one() -> None
         made.append(asyncio.Task(coroutine, loop=loop))
         return made[-1]
 
-    task = start_now(loop, answer(), "a name")
+    task = start_task(loop, answer(), "a name")
     assert (await task, task.get_name()) == (42, "a name")
+    assert await start_now(loop, answer(), "of a served call") == 42
     assert not made
     loop.set_task_factory(factory)
     try:
-        assert await start_now(loop, answer(), "another") == 42
-        assert len(made) == 1
+        assert await start_task(loop, answer(), "another") == 42
+        assert await start_now(loop, answer(), "a third") == 42
+        assert len(made) == 2
     finally:
         loop.set_task_factory(None)
