@@ -116,7 +116,8 @@ class JwtTokens:
             # The header is whatever somebody has sent: text that is no UTF-8, or JSON in a thousand brackets.
             raise unauthenticated("TOKEN_INVALID", "the token is not a JSON Web Token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in self._algorithms:
+        # It may be any JSON, and so something that no set can be asked for.
+        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
             raise unauthenticated("TOKEN_ALGORITHM", "the token is signed with an algorithm that is not allowed")
         for key in self._keys:
             if key.algorithm == algorithm and (kid is None or key.kid is None or key.kid == kid):
