@@ -247,4 +247,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"([?&][^=&]*password)=[^&]*", r"\1=***", re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", url))

@@ -248,6 +248,13 @@ async def test_a_server_that_cannot_be_used(url: str, why: str) -> None:
         await RedisFanout(url).open()
 
 
+async def test_an_error_shows_no_password_of_the_parameters() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0?username=ann&password=s3cret&db=0"
+    with pytest.raises(StoreError, match=r"/0\?username=ann&password=\*\*\*&db=0\" cannot be used") as caught:
+        await RedisFanout(url).open()
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_a_server_that_is_no_redis() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
