@@ -11,6 +11,7 @@ How the parts fit together:
     store        what the service needs of a storage; database implements it, schema has the tables
     matching     what new orders do within one transaction
     book         the matching itself, by price and time
+    owners       what only the owner of an order may do
     lifecycle    which status an order may have after which
 
 matching, book and lifecycle are pure: no clock, no storage, no waiting.

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 from pygrpc import aio
-from pygrpc.services.errors import RequestError, invalid, require
+from pygrpc.services import callers
+from pygrpc.services.callers import Identify
+from pygrpc.services.errors import RequestError, require
 from pygrpc.services.fanout import Fanout
 from pygrpc.services.orders import errors, lifecycle, messages, validation
 from pygrpc.services.orders.book import Side
 from pygrpc.services.orders.feed import OrderFeed
+from pygrpc.services.orders.owners import cancel_own, require_own
 from pygrpc.services.orders.sessions import MatchSession
 from pygrpc.services.orders.store import Instrument, NewOrder, OrderStore, Placed, Status, create_one
 from pygrpc.services.orders.validation import Limits
@@ -39,6 +42,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         limits: Limits | None = None,
         queue_limit: int = 256,
         poll: float = 0.05,
+        identify: Identify = callers.unknown,
     ) -> None:
         """Makes the service on an open store.
 
@@ -49,10 +53,12 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
             queue_limit: The most changes, and the most answers, that wait in memory for one client of WatchOrder or
                 MatchOrders.
             poll: How often to look for changes of other processes, in seconds, while no hints come from there.
+            identify: Knows who makes a call, and may place and cancel orders of nobody else.
         """
         self._store = store
         self._limits = limits or Limits()
         self._queue_limit = queue_limit
+        self._identify = identify
         self.feed = OrderFeed(store, queue_limit, poll, fanout)
         self._running: asyncio.Task[None] | None = None
 
@@ -84,6 +90,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         """Stores a new order, and matches it."""
         async with errors.answering(context):
             require(validation.check_create(request, self._limits))
+            require_own(self._identify(context), request)
             new = messages.new_order(request)
             placed = await create_one(self._store, new, most=self._limits.book_orders)
             return messages.created_message(placed)
@@ -113,7 +120,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
         """Cancels an order, or what is left of it."""
         async with errors.answering(context):
             require(validation.check_change(request.order_id, request.message, self._limits))
-            order = await self._store.cancel(request.order_id, request.message)
+            order = await cancel_own(self._store, self._identify(context), request)
             return order_pb2.CancelOrderResponse(order=messages.order_message(order))
 
     async def UpdateOrderStatus(
@@ -149,6 +156,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
     ) -> order_pb2.ImportOrdersResponse:
         """Stores the orders of a stream together."""
         async with errors.answering(context):
+            who = self._identify(context)
             failures: dict[int, RequestError] = {}
             accepted: dict[int, NewOrder] = {}
             size = line = 0
@@ -159,11 +167,12 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
                     raise errors.too_large(f"an import may have up to {self._limits.import_lines} orders")
                 if size > self._limits.import_bytes:
                     raise errors.too_large(f"an import may have up to {self._limits.import_bytes} bytes")
-                violations = validation.check_create(request.order, self._limits)
-                if violations:
-                    failures[line] = invalid(violations)
-                else:
+                try:
+                    require(validation.check_create(request.order, self._limits))
+                    require_own(who, request.order)
                     accepted[line] = messages.new_order(request.order)
+                except RequestError as error:
+                    failures[line] = error
             return await self._import(accepted, failures)
 
     async def MatchOrders(
@@ -171,7 +180,7 @@ class OrderService(order_pb2_grpc.OrderServiceServicer):
     ) -> None:
         """Carries out commands, and tells what becomes of the orders that they place."""
         async with errors.answering(context), self.feed.reading() as reader:
-            session = MatchSession(self._store, reader, self._limits, self._queue_limit)
+            session = MatchSession(self._store, reader, self._limits, self._queue_limit, self._identify(context))
             await context.send_initial_metadata(())
             tasks = [asyncio.create_task(each) for each in (session.listen(request_iterator), session.tell())]
             try:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pygrpc.services.errors import Violation, invalid, require
 from pygrpc.services.orders import errors, lifecycle, messages, validation
 from pygrpc.services.orders.feed import Reader
+from pygrpc.services.orders.owners import cancel_own, require_own
 from pygrpc.services.orders.store import OrderStore, Placed, create_one
 from pygrpc.services.orders.validation import Limits
 from pygrpc.services.outbox import Outbox
@@ -27,7 +28,7 @@ class MatchSession:
         outbox: What goes to the client. It never overflows: who has something to tell waits for room.
     """
 
-    def __init__(self, store: OrderStore, reader: Reader, limits: Limits, queue_limit: int) -> None:
+    def __init__(self, store: OrderStore, reader: Reader, limits: Limits, queue_limit: int, who: str = "") -> None:
         """Makes a session without orders.
 
         Args:
@@ -35,11 +36,13 @@ class MatchSession:
             reader: Follows the orders that are placed.
             limits: The largest requests that are accepted.
             queue_limit: The most responses that wait for the client.
+            who: Who makes the call, and may place and cancel orders of nobody else; empty if that is not known.
         """
         self.outbox: Outbox[_Response] = Outbox(queue_limit)
         self._store = store
         self._reader = reader
         self._limits = limits
+        self._who = who
         # Held while an order is placed, and while an update is told.
         self._turn = asyncio.Lock()
 
@@ -81,7 +84,7 @@ class MatchSession:
             case "cancel":
                 cancel = request.cancel
                 require(validation.check_change(cancel.order_id, cancel.message, self._limits))
-                order = await self._store.cancel(cancel.order_id, cancel.message)
+                order = await cancel_own(self._store, self._who, cancel)
                 cancelled = order_pb2.CancelOrderResponse(order=messages.order_message(order))
                 await self._put(_Response(request_id=request.request_id, cancelled=cancelled))
             case _:
@@ -89,6 +92,7 @@ class MatchSession:
 
     async def _place(self, request_id: str, request: order_pb2.CreateOrderRequest) -> None:
         require(validation.check_limit_order(request, self._limits))
+        require_own(self._who, request)
         if len(self._reader.known) >= self._limits.session_orders:
             raise errors.too_many_orders(self._limits.session_orders)
         async with self._turn:

@@ -130,7 +130,7 @@ async def _orders(shared: Shared) -> AsyncIterator[Opened]:
     async with AsyncExitStack() as stack:
         store = await DatabaseOrderStore.open(shared.configuration.database)
         stack.push_async_callback(store.close)
-        service = await stack.enter_async_context(OrderService(store, fanout=shared.fanout))
+        service = await stack.enter_async_context(OrderService(store, fanout=shared.fanout, identify=shared.identify))
         needs = Dependency("order database", store.check), *shared.fanout_needed()
         yield Opened(service.add_to, service.shut_down, needs)
 
