@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from google.protobuf import descriptor_pool
 from prometheus_client import CollectorRegistry
@@ -36,6 +38,8 @@ from pygrpc.services.serving.configuration import Configuration
 from pygrpc.services.serving.errors import StartError
 from pygrpc.services.serving.services import SERVICES
 from pygrpc.services.serving.statistics import Statistics
+
+_T = TypeVar("_T")
 
 
 class Guards:
@@ -73,8 +77,9 @@ class Guards:
             made.append(self._metrics)
         if configuration.authenticates:
             made.append(_authentication(configuration))
-        if configuration.rate_limits:
-            made.append(RateLimit({method: _rate(given) for method, given in configuration.rate_limits}))
+        rates = _for_all_contracts(dict(configuration.rate_limits))
+        if rates:
+            made.append(RateLimit({method: _rate(given) for method, given in rates.items()}))
         cached = _cached(configuration)
         if cached:
             made.append(Cache(cached))
@@ -138,8 +143,28 @@ def _authentication(configuration: Configuration) -> Authentication:
         tokens.append(StaticTokens.from_file(configuration.auth_tokens))
     # The CA vouches for them, and what they may do is in the table of roles, where they have none.
     certificates = Certificates({}, others=()) if configuration.auth_certificates else None
-    roles = dict(configuration.auth_roles) or None
+    roles = _for_all_contracts(dict(configuration.auth_roles)) or None
     return Authentication(tokens, certificates=certificates, access=Access(roles, public=configuration.auth_public))
+
+
+def _for_all_contracts(rules: dict[str, _T]) -> dict[str, _T]:
+    """Returns rules for methods, with the same ones for the methods of that name in the other contracts of a service.
+
+    What one contract forbids could be had from another one over the same data otherwise. A contract for whose method or
+    for all of which there is a rule keeps to that, and one that no rule speaks of, not even `*`, stays closed.
+    """
+    made = dict(rules)
+    if "*" not in rules:
+        return made
+    for contracts in (service.contracts for service in SERVICES.values()):
+        for contract, other in itertools.permutations(contracts, 2):
+            if f"/{other}/*" in rules:
+                continue
+            for pattern, rule in rules.items():
+                of, _, method = pattern.rpartition("/")
+                if of == f"/{contract}":
+                    made.setdefault(f"/{other}/{method}", rule)
+    return made
 
 
 def _rate(given: str) -> Rate:

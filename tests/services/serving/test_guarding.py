@@ -90,6 +90,41 @@ async def test_roles(client_aio: ModuleType, configured: Any, keys: str) -> None
         assert await code_of(HealthStub(channel).Check(HealthCheckRequest())) == "UNAUTHENTICATED"
 
 
+async def test_a_rule_of_one_contract_holds_for_the_other(client_aio: ModuleType, configured: Any, keys: str) -> None:
+    roles = (
+        "*=user admin; /user.v1.UserService/DeleteUser=admin; /user.UserService/GetUser=admin; "
+        "/user.v1.UserService/GetUser=user; /chat.ChatService/*=admin; "
+        "/file.v1.FileService/*=user; /file.FileService/*=admin"
+    )
+    rates = "*=1000/1000; /user.v1.UserService/CreateUser=0.001/1"
+    settings = configured(auth_keys=keys, auth_roles=roles, rate_limits=rates, services="user,chat,file")
+    metadata = bearer("ann", "user")
+    async with Server(settings) as server, client_aio.insecure_channel(server.address) as channel:
+        for method, code in (
+            ("user.v1.UserService/DeleteUser", "PERMISSION_DENIED"),
+            ("user.UserService/DeleteUser", "PERMISSION_DENIED"),
+            # Two rules of their own.
+            ("user.v1.UserService/GetUser", "INVALID_ARGUMENT"),
+            ("user.UserService/GetUser", "PERMISSION_DENIED"),
+            # Rules for a whole contract.
+            ("chat.v1.ChatService/ListRooms", "PERMISSION_DENIED"),
+            ("file.v1.FileService/ListFiles", "OK"),
+            ("file.FileService/ListFiles", "PERMISSION_DENIED"),
+            # The rate is that of the first contract; each has a bucket of its own.
+            ("user.UserService/CreateUser", "INVALID_ARGUMENT"),
+            ("user.UserService/CreateUser", "RESOURCE_EXHAUSTED"),
+        ):
+            assert (method, await code_of(channel.unary_unary(f"/{method}")(b"", metadata=metadata))) == (method, code)
+
+
+async def test_what_no_rule_speaks_of_stays_closed(client_aio: ModuleType, configured: Any, keys: str) -> None:
+    settings = configured(auth_keys=keys, auth_roles="/user.v1.UserService/GetUser=user", services="user")
+    async with Server(settings) as server, client_aio.insecure_channel(server.address) as channel:
+        for contract, code in (("user.v1", "INVALID_ARGUMENT"), ("user", "PERMISSION_DENIED")):
+            call = channel.unary_unary(f"/{contract}.UserService/GetUser")(b"", metadata=bearer("ann", "user"))
+            assert await code_of(call) == code
+
+
 async def test_tokens_of_a_list(client_aio: ModuleType, configured: Any, tmp_path: Path) -> None:
     token = "a token that nobody can guess"
     listed = tmp_path / "tokens.json"
