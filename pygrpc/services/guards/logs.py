@@ -71,7 +71,8 @@ class AccessLog(ObservingInterceptor):
             "responses": call.responses,
             "response_bytes": call.response_bytes,
         }
-        self._logger.log(level, "%s %s", method, code.name, extra={"call": fields})
+        # With a blank in its place a method could end with a code, a caller and the like, in a log of plain lines.
+        self._logger.log(level, "%s %s", method.replace(" ", r"\x20"), code.name, extra={"call": fields})
 
 
 class JsonFormatter(logging.Formatter):

@@ -170,6 +170,16 @@ async def test_names_of_methods_cannot_make_lines(lines: Lines, caplog: pytest.L
     assert len(long["method"]) == 259
 
 
+async def test_a_method_makes_no_fields_of_its_own(client_aio: ModuleType, lines: Lines) -> None:
+    forged = "/a.B/C OK request_id=forged identity=root"
+    async with guarded(client_aio, log()) as server:
+        await server.failure("unary_unary", method=forged)
+        await until(lambda: len(lines.lines) == 1)
+    [call] = lines.calls
+    assert call["method"] == forged
+    assert call["message"] == r"/a.B/C\x20OK\x20request_id=forged\x20identity=root UNIMPLEMENTED"
+
+
 @given(st.text(max_size=400))
 def test_what_is_shown_is_one_line_of_ascii(text: str) -> None:
     line = shown(text)
