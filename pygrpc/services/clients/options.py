@@ -115,9 +115,15 @@ class ClientOptions:
             raise ValueError("attempts must be from 1 to 5")
 
     def bearer(self) -> str:
-        """Returns the token for a call, empty for none."""
-        token = self.token() if callable(self.token) else self.token
-        return token or ""
+        """Returns the token for a call, empty for none.
+
+        Raises:
+            ValueError: It cannot be sent; the text does not repeat it.
+        """
+        token = (self.token() if callable(self.token) else self.token) or ""
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("the token must be one line of ASCII")
+        return token
 
     def for_channel(self) -> list[tuple[str, Any]]:
         """Returns the options of a channel."""

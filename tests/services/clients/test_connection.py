@@ -372,3 +372,10 @@ def test_what_passes() -> None:
     assert passes(ServiceError(StatusCode.RESOURCE_EXHAUSTED, "wait", (retry_after(1),)))
     assert not passes(ServiceError(StatusCode.RESOURCE_EXHAUSTED, "too large"))
     assert not passes(ServiceError(StatusCode.NOT_FOUND, "nothing"))
+
+
+@pytest.mark.parametrize("token", ["first\nsecond", "caf\u00e9", "\x00"])
+def test_a_token_that_cannot_be_sent_is_said_and_not_shown(token: str) -> None:
+    for given in (token, lambda: token):
+        with pytest.raises(ValueError, match=r"^the token must be one line of ASCII$"):
+            ClientOptions(token=given).bearer()
