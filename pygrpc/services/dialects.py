@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from pygrpc.services.errors import StoreError
 # Of one store. Writes follow each other, so all but one of them serve reads.
 _CONNECTIONS = 4
 _LOCK_TIMEOUT_MS = 5000
+_LOCK_RETRY_SECONDS = 0.01
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 30.0
 # A server that stops in the middle of a write holds up the others for no longer than this.
@@ -130,6 +132,7 @@ class SqliteDialect:
         arguments, options = engine.dialect.create_connect_args(engine.url)
         with closing(connect(*arguments, **options)) as connection:
             _set_up_sqlite(connection, None)
+            _use_wal(connection)
 
     def look(self) -> None:
         """See Dialect. Connections that are open go on with a file that nobody can find any more."""
@@ -156,12 +159,29 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout={_LOCK_TIMEOUT_MS}",
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Puts the file into WAL mode, in which it stays. Blocks.
+
+    Of two that do so at the same moment SQLite refuses one at once, whatever the busy timeout: neither would let go of
+    the file.
+    """
+    end = time.monotonic() + _LOCK_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # The lower byte is the error, the others its kind.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(_LOCK_RETRY_SECONDS)
 
 
 class PostgresqlDialect:
