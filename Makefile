@@ -2,6 +2,7 @@
 #
 #   PYTHON  the interpreter that the environment is made with (default: python3)
 #   VENV    the folder of the environment (default: .venv); one folder for each interpreter
+#   TESTS   which tests to run (default: all)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +19,7 @@ demo: $(READY) ## Run the services and their clients, and show calls on the wire
 	@$(RUN) -m pygrpc.services.demo
 
 test: $(READY) ## Run all tests
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q $(TESTS)
 
 check: $(READY) ## Check format, lint, types, and that generated code is up to date
 	$(RUN) -m ruff format --check .
