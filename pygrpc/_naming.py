@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -24,6 +25,10 @@ _LOGGER = logging.getLogger("pygrpc")
 
 
 _NO_ATTRIBUTES: Mapping[str, Any] = {}
+
+#: Seconds that a look-up which failed waits before it says so. The system may refuse a name at once. But programs begin
+#: a call, write to it and cancel it, and find it still running meanwhile, as grpcio's resolver always takes its time.
+_BAD_NEWS_DELAY = 0.02
 
 
 class Host(Protocol):
@@ -99,6 +104,7 @@ class Naming:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             names = ", ".join(str(name) for name in self._names)
             text = f"DNS resolution failed for {names}: {reason}"
+            time.sleep(_BAD_NEWS_DELAY)
             host.on_core(lambda: host.core.resolution_failed(text, host.now()))
             return
         host.on_core(lambda: host.core.resolved(found, host.now()))

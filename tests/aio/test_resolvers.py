@@ -218,3 +218,27 @@ async def test_a_name_with_addresses_of_both_families(monkeypatch: pytest.Monkey
     monkeypatch.setattr(_naming.socket, "getaddrinfo", getaddrinfo)
     async with serving() as target, aio.insecure_channel(target.replace("127.0.0.1", "both")) as channel:
         assert await method(channel, "uu")(b"x") == b"x"
+
+
+async def test_a_call_to_a_bad_name_is_still_running_after_the_first_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with grpcio, however fast the system refuses the name.
+    refused, go_on = threading.Event(), threading.Event()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def wait(seconds: float) -> None:
+        assert seconds > 0
+        refused.set()
+        go_on.wait(BOUND)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(_naming.time, "sleep", wait)
+    async with aio.insecure_channel("dns:///nowhere.test:1") as channel:
+        call = channel.stream_unary(f"/{SERVICE}/su")()
+        writing = asyncio.ensure_future(call.write(b"x"))
+        await asyncio.to_thread(refused.wait, BOUND)
+        assert not call.done()
+        go_on.set()
+        assert await call.code() is StatusCode.UNAVAILABLE
+        await asyncio.gather(writing, return_exceptions=True)
