@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from pygrpc.services.chat.store import ChatStore, Message
-from pygrpc.services.errors import StoreError
-from pygrpc.services.fanout import Fanout, LocalFanout
+from pygrpc.services.fanout import Fanout
+from pygrpc.services.feeds import Feed
 from pygrpc.services.outbox import Outbox, ReaderTooSlow, ShuttingDown
 
 _log = logging.getLogger(__name__)
@@ -17,17 +17,15 @@ _log = logging.getLogger(__name__)
 TOPIC = "chat"
 
 
-class ChatFeed:
+class ChatFeed(Feed[Message]):
     """Hands each message to those who are in its room.
-
-    There is one way for all messages: they are read from the store, in the order of its commits, whether this process
-    has written them or another one. So everybody sees one order, and a message is never shown before it is stored. A
-    commit of this process is followed up at once, and so are those of others if hints come from there. Besides, the
-    store is asked from time to time while somebody is in a room.
 
     Attributes:
         patience: How long a client with a full queue may take to read on, in seconds.
     """
+
+    topic = TOPIC
+    database = "chat database"
 
     def __init__(
         self,
@@ -39,33 +37,21 @@ class ChatFeed:
         poll_besides_hints: float = 2.0,
         patience: float = 30.0,
     ) -> None:
-        """Makes a feed without readers. `run` has to run for messages to move.
+        """Makes a feed without readers; see Feed.
 
         Args:
             store: Where the messages come from.
             queue_limit: The most messages that wait for one reader in memory. One that lets more pile up gets the
                 others from the store when it reads on.
             poll: How often to look for messages of other processes, in seconds, while no hints come from there.
-            fanout: Passes hints on between processes. The caller opens it before and closes it afterwards.
-            poll_besides_hints: How often to look while hints come, as one may be lost; and after the store has failed.
+            fanout: Passes hints on between processes.
+            poll_besides_hints: How often to look while hints come.
             patience: How long a reader with a full queue may take to read on, in seconds, before it is dropped.
         """
+        super().__init__(store, queue_limit, poll, fanout, poll_besides_hints)
         self._store = store
-        self._queue_limit = queue_limit
-        # So many are handed on at a time: readers that keep up have emptied their queues before the next ones come.
-        self._batch = max(1, queue_limit // 2)
-        self._poll, self._poll_besides_hints = poll, poll_besides_hints
         self.patience = patience
         self._rooms: dict[str, set[Reader]] = {}
-        # All messages up to this one have been handed on.
-        self._position = 0
-        # Held while the position moves.
-        self._moving = asyncio.Lock()
-        self._news = asyncio.Event()
-        self._closed = False
-        self._fanout = fanout or LocalFanout()
-        self._stop_listening = self._fanout.listen(TOPIC, self._news.set)
-        store.listen(self._committed)
 
     @property
     def readers(self) -> int:
@@ -127,27 +113,6 @@ class ChatFeed:
             raise ReaderTooSlow
         return messages
 
-    async def catch_up(self) -> None:
-        """Passes by what was stored while nobody was there to read it. To be called before `follow`."""
-        if not self._rooms:
-            async with self._moving:
-                await self._skip()
-
-    async def run(self) -> None:
-        """Hands messages on until it is cancelled."""
-        failing = False
-        while True:
-            self._news.clear()
-            try:
-                await self._advance()
-                failing = False
-            except StoreError as error:
-                # Those who read see a gap in time and none in the messages: the position has not moved.
-                if not failing:
-                    _log.error("The chat database cannot be read: %s", error)
-                failing = True
-            await self._wait(self._poll_besides_hints if failing else self._interval())
-
     def close(self) -> None:
         """Ends all reading, and refuses new readers, with ShuttingDown."""
         self._closed = True
@@ -156,41 +121,12 @@ class ChatFeed:
             for reader in readers:
                 reader.outbox.fail(ShuttingDown())
 
-    def _committed(self, messages: object) -> None:
-        self._fanout.publish(TOPIC)
+    def _has_readers(self) -> bool:
+        return bool(self._rooms)
 
-    def _interval(self) -> float | None:
-        """Returns after how long to look without a hint; None for never."""
-        if not self._rooms or not self._store.shared:
-            return None
-        return self._poll_besides_hints if self._fanout.shared and self._fanout.healthy else self._poll
-
-    async def _wait(self, seconds: float | None) -> None:
-        # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-
-    async def _advance(self) -> None:
-        async with self._moving:
-            while self._rooms:
-                messages = await self._store.after(self._position, self._batch)
-                for message in messages:
-                    self._publish(message)
-                    self._position = message.position
-                if len(messages) < self._batch:
-                    return
-            await self._skip()
-
-    async def _skip(self) -> None:
-        latest = await self._store.latest()
-        # A reader that has come meanwhile may need what is before this position.
-        if not self._rooms:
-            self._position = latest
-
-    def _publish(self, message: Message) -> None:
-        for reader in tuple(self._rooms.get(message.room_id, ())):
-            if not reader.outbox.ended and not reader.outbox.offer(message):
+    def _publish(self, entry: Message) -> None:
+        for reader in tuple(self._rooms.get(entry.room_id, ())):
+            if not reader.outbox.ended and not reader.outbox.offer(entry):
                 self.detach(reader)
                 reader.wait_for_client()
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from pygrpc.services.errors import StoreError
-from pygrpc.services.fanout import Fanout, LocalFanout
+from pygrpc.services.fanout import Fanout
+from pygrpc.services.feeds import Feed
 from pygrpc.services.orders.store import Change, OrderStore
 from pygrpc.services.outbox import Outbox, ReaderTooSlow, ShuttingDown
-
-_log = logging.getLogger(__name__)
 
 TOPIC = "orders"
 
@@ -83,15 +79,11 @@ class Reader:
             self.known[change.order_id] = change.revision
 
 
-class OrderFeed:
-    """Hands each change to those who follow its order.
+class OrderFeed(Feed[Change]):
+    """Hands each change to those who follow its order."""
 
-    There is one way for all changes: they are read from the store, in the order of its commits, whether this process
-    has made them or another one. So everybody sees one order, and a change is never shown before it is stored. A commit
-    of this process is followed up at once; those of others when the fan-out tells, or by asking from time to time,
-    while there are readers.
-
-    """
+    topic = TOPIC
+    database = "order database"
 
     def __init__(
         self,
@@ -101,32 +93,20 @@ class OrderFeed:
         fanout: Fanout | None = None,
         poll_besides_hints: float = 2.0,
     ) -> None:
-        """Makes a feed without readers. `run` has to run for changes to move.
+        """Makes a feed without readers; see Feed.
 
         Args:
             store: Where the changes come from.
             queue_limit: The most changes that wait for one reader in memory. One that lets more pile up gets the others
                 from the store when it reads on.
             poll: How often to look for changes of other processes, in seconds, while no hints come from there.
-            fanout: Passes hints on between processes. The caller opens it before and closes it afterwards.
-            poll_besides_hints: How often to look while hints come, as one may be lost.
+            fanout: Passes hints on between processes.
+            poll_besides_hints: How often to look while hints come.
         """
+        super().__init__(store, queue_limit, poll, fanout, poll_besides_hints)
         self._store = store
-        self._queue_limit = queue_limit
-        # So many are handed on at a time: readers that keep up have emptied their queues before the next ones come.
-        self._batch = max(1, queue_limit // 2)
-        self._poll, self._poll_besides_hints = poll, poll_besides_hints
         self._readers: set[Reader] = set()
         self._followers: dict[str, set[Reader]] = {}
-        # All changes up to this one have been handed on.
-        self._position = 0
-        # Held while the position moves.
-        self._moving = asyncio.Lock()
-        self._news = asyncio.Event()
-        self._closed = False
-        self._fanout = fanout or LocalFanout()
-        self._stop_listening = self._fanout.listen(TOPIC, self._news.set)
-        store.listen(self._committed)
 
     @property
     def readers(self) -> int:
@@ -146,10 +126,7 @@ class OrderFeed:
             ShuttingDown: The feed is closed.
             StoreError: The store cannot be read.
         """
-        if not self._readers:
-            # What was stored while nobody was there is passed by.
-            async with self._moving:
-                await self._skip()
+        await self.catch_up()
         reader = Reader(self)
         self.renew(reader)
         self._readers.add(reader)
@@ -195,17 +172,6 @@ class OrderFeed:
             raise ShuttingDown
         return await self._store.since(order_id, revision, self._batch)
 
-    async def run(self) -> None:
-        """Hands changes on until it is cancelled."""
-        while True:
-            self._news.clear()
-            try:
-                await self._advance()
-            except StoreError as error:
-                # Those who read see a gap in time and none in the changes: the position has not moved.
-                _log.error("The order database cannot be read: %s", error)
-            await self._wait()
-
     def close(self) -> None:
         """Ends all reading, and refuses new readers, with ShuttingDown."""
         self._closed = True
@@ -213,40 +179,12 @@ class OrderFeed:
         for reader in self._readers:
             reader.queue.fail(ShuttingDown())
 
-    def _committed(self, changes: list[Change]) -> None:
-        self._fanout.publish(TOPIC)
+    def _has_readers(self) -> bool:
+        return bool(self._readers)
 
-    async def _wait(self) -> None:
-        # Not asyncio.wait_for: before Python 3.12 that loses a cancellation which comes together with the news.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._interval()):
-                await self._news.wait()
-
-    def _interval(self) -> float | None:
-        """Returns after how long to look without a hint; None for never."""
-        if not self._readers or not self._store.shared:
-            return None
-        return self._poll_besides_hints if self._fanout.shared and self._fanout.healthy else self._poll
-
-    async def _advance(self) -> None:
-        async with self._moving:
-            while self._readers:
-                changes = await self._store.after(self._position, self._batch)
-                for change in changes:
-                    self._publish(change)
-                    self._position = change.position
-                if len(changes) < self._batch:
-                    return
-
-    async def _skip(self) -> None:
-        latest = await self._store.latest()
-        # A reader that has come meanwhile may need what is before this position.
-        if not self._readers:
-            self._position = latest
-
-    def _publish(self, change: Change) -> None:
-        for reader in tuple(self._followers.get(change.order_id, ())):
-            if not reader.queue.offer(change):
+    def _publish(self, entry: Change) -> None:
+        for reader in tuple(self._followers.get(entry.order_id, ())):
+            if not reader.queue.offer(entry):
                 self._detach_all(reader)
 
     def _detach_all(self, reader: Reader) -> None:
