@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pygrpc.services.errors import Violation, check_text
+from pygrpc.services.paging import sealed, unsealed
 
 # The server.
 SYSTEM = "system"
 
 _ROOM_ID = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = struct.Struct(">BQ")
-_CHECKSUM = struct.Struct(">I")
 _TOKEN_VERSION = 1
 _LONGEST_NUMBER = 18
 
@@ -137,8 +134,7 @@ def check_token(token: str) -> Iterable[Violation]:
 
 def encode_token(number: int) -> str:
     """Returns the token of the page behind a room, in a form that clients cannot read anything into."""
-    body = _TOKEN.pack(_TOKEN_VERSION, number)
-    return base64.urlsafe_b64encode(body + _CHECKSUM.pack(zlib.crc32(body))).rstrip(b"=").decode("ascii")
+    return sealed(_TOKEN.pack(_TOKEN_VERSION, number))
 
 
 def decode_token(token: str) -> int:
@@ -149,15 +145,7 @@ def decode_token(token: str) -> int:
     """
     if not token:
         return 0
-    damaged = ValueError("is not a page token of this service")
-    try:
-        data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise damaged from None
-    body, checksum = data[: _TOKEN.size], data[_TOKEN.size :]
-    if len(data) != _TOKEN.size + _CHECKSUM.size or _CHECKSUM.unpack(checksum)[0] != zlib.crc32(body):
-        raise damaged
-    version, number = _TOKEN.unpack(body)
+    version, number = _TOKEN.unpack(unsealed(token, _TOKEN.size))
     if version != _TOKEN_VERSION or number >= 1 << 63:
-        raise damaged
+        raise ValueError("is not a page token of this service")
     return int(number)

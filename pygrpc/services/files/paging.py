@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 import zlib
 from typing import NamedTuple
+
+from pygrpc.services.paging import to_bytes, to_text
 
 # Version, checksum, time of the upload in microseconds; then the id.
 _HEAD = struct.Struct(">BIq")
@@ -29,22 +29,21 @@ def encode_token(position: Position, uploaded_by: str) -> str:
     """Returns the token of a position in the list of one owner, as the request names it."""
     checksum = _checksum(position, uploaded_by)
     data = _HEAD.pack(_VERSION, checksum, position.uploaded_at) + position.file_id.encode()
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return to_text(data)
 
 
 def decode_token(token: str, uploaded_by: str) -> Position:
     """Returns the position that a token stands for.
 
     Raises:
-        ValueError: The token was not made by `encode_token`, or for another list. It is not signed: one that was made
-            up with care leads to some place in the list, and shows nothing that the caller may not see.
+        ValueError: The token was not made by `encode_token`, or for another list.
     """
     problem = ValueError("is not a page token of this list")
     try:
-        data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        data = to_bytes(token)
         version, checksum, uploaded_at = _HEAD.unpack(data[: _HEAD.size])
         position = Position(uploaded_at, data[_HEAD.size :].decode())
-    except (binascii.Error, ValueError, struct.error):
+    except (ValueError, struct.error):
         raise problem from None
     if version != _VERSION or checksum != _checksum(position, uploaded_by):
         raise problem
